@@ -1,0 +1,18 @@
+# Every target is one line over tools/bootstrap.py, which makes .venv by itself and works without make as well:
+#   python3 tools/bootstrap.py cluster --json
+PYTHON ?= python3
+ARGS ?=
+
+.PHONY: help install cluster test check bench
+help:
+	@$(PYTHON) tools/bootstrap.py --help
+install:
+	@$(PYTHON) tools/bootstrap.py install -- $(ARGS)
+cluster:
+	@$(PYTHON) tools/bootstrap.py cluster -- $(ARGS)
+test:
+	@$(PYTHON) tools/bootstrap.py test -- $(ARGS)
+check:
+	@$(PYTHON) tools/bootstrap.py check -- $(ARGS)
+bench:
+	@$(PYTHON) tools/bootstrap.py bench -- $(ARGS)

@@ -1,0 +1,1 @@
+"""Programs that show zfoo_py at work; `make cluster` runs samples.cluster."""

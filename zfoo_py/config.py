@@ -1,0 +1,565 @@
+"""What a node may be told, and by whom: arguments > environment > TOML file > defaults.
+
+::
+
+    [node]                                  [discovery]
+    id = "visits-1"                         kind = "embedded"             # or "static"
+    [server]                                address = "127.0.0.1:12399"   # embedded: where it listens
+    address = "127.0.0.1:0"                 host = false                  # embedded: this node hosts it
+    [[provider]]                            addresses = []                # static: "host:port" of providers
+    module = "visits"                       [app]
+    name = "visits"                         imports = []                  # Python modules to load
+    [[consumer]]                            [modules.visits]              # packets mapped here, not in code
+    module = "pages"                        id = 10
+    provider = "pages"                      protocols = { 1100 = "visits:VisitAsk" }
+    balancer = "cached-consistent-hash"     [limits]                      # see `Limits`
+
+The environment has one variable per key, ``ZFOO_NODE__ID`` for ``node.id``. Texts are written as they are,
+everything else as a TOML value (``ZFOO_PROVIDER='[{module = "visits"}]'``). An empty variable is not set.
+
+Every fault is a `ConfigError` that carries the key's path and the nearest valid name. The rules for names
+live here, below `zfoo_py.protocol.registration`, because both need them and config is the lower layer.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import math
+import os
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final, NamedTuple, NoReturn, get_args, get_origin
+
+import msgspec
+
+from zfoo_py.errors import ConfigError
+
+__all__ = [
+    "DEFAULT_BALANCER",
+    "DEFAULT_DISCOVERY_ADDRESS",
+    "Address",
+    "Consume",
+    "DiscoveryConfig",
+    "Limits",
+    "NodeConfig",
+    "Provide",
+    "check_name",
+    "parse_address",
+]
+
+# One fixed port, so that processes started by hand find each other; next to zfoo's first free port, 12400.
+DEFAULT_DISCOVERY_ADDRESS: Final = "127.0.0.1:12399"
+# Loopback, because a node has no authentication of its own; 0: the system chooses, discovery tells the others.
+DEFAULT_SERVER_ADDRESS: Final = "127.0.0.1:0"
+# A key keeps its provider, and a known key costs one dict lookup. zfoo's default is the uncached one.
+DEFAULT_BALANCER: Final = "cached-consistent-hash"
+
+# zfoo's, for every ask (zfoo.md section 5).
+ASK_TIMEOUT_S: Final = 3.0
+# A provider process starts in about a second; ten cover a slow machine that starts a whole cluster at once.
+READY_TIMEOUT_S: Final = 10.0
+# Hello is the first frame of a session; a peer silent for this long is a port scanner or hangs.
+HELLO_TIMEOUT_S: Final = 5.0
+# Interval + timeout: a hanging peer is noticed within 10 s. zfoo needs up to 180 s and calls it meanwhile.
+HEARTBEAT_INTERVAL_S: Final = 5.0
+HEARTBEAT_TIMEOUT_S: Final = 5.0
+# `docker stop` kills 10 s after SIGTERM; what is not finished by then is lost anyway.
+DRAIN_TIMEOUT_S: Final = 10.0
+# TCP repeats a lost SYN after 1 s (RFC 6298): one loss is survived. Netty's 30 s would hold up a start.
+CONNECT_TIMEOUT_S: Final = 3.0
+# First retry soon, because a provider's restart is the usual case; then at most as rarely as zfoo's 5 s.
+RECONNECT_MIN_S: Final = 0.1
+RECONNECT_MAX_S: Final = 5.0
+# Twice zfoo's limit. 1 MB of empty arrays becomes 65 MB of objects, so that one frame stays under 130 MB.
+MAX_FRAME_BYTES: Final = 2 * 1024 * 1024
+# Strangers get little: what zfoo's WebSocket allows for one frame.
+MAX_CLIENT_FRAME_BYTES: Final = 64 * 1024
+# About 10 ms of a gigabit line: more than that waiting is a peer that does not read.
+OUTBOX_LIMIT_BYTES: Final = 1024 * 1024
+# 30,000 asks/s for the whole ask timeout; some 50 MB when full.
+MAX_PENDING_ASKS: Final = 100_000
+# 64 busy sessions fill the node's share, and one greedy session cannot.
+MAX_IN_WORK_PER_SESSION: Final = 1024
+MAX_IN_WORK: Final = 65_536
+# More than a second of work of the fastest actor measured: a longer queue only delays the refusal.
+INBOX_LIMIT_MESSAGES: Final = 100_000
+# `def` receivers wait rather than compute (the GIL sees to that): more than cores, few enough to read in a dump.
+WORKERS: Final = 8
+# Twice the ten thousand sessions the design is measured with; below usual raised file limits.
+MAX_CONNECTIONS: Final = 20_000
+# Both zfoo's, of its cached balancer: 100,000 keys, ten minutes after the last access.
+MAX_CACHE_ENTRIES: Final = 100_000
+EXPIRE_AFTER_ACCESS_S: Final = 600.0
+
+# ---------------------------------------------------------------------------------------------- names
+
+# What the text form `id | address | provider:[module-name, …] | consumer:[balancer-name, …]` uses as marks
+# (zfoo.md section 8); `/` would break the ZooKeeper path that the text becomes.
+_FORBIDDEN: Final[Mapping[str, str]] = {
+    "id": "|/",
+    "address": "|/",
+    "module": "|/,[]-",
+    "provider": "|/,[]-",
+    "balancer": "|/,[]",
+}
+# ZooKeeper refuses these in a path; control characters would also forge log lines.
+_UNPRINTABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\uf8ff\ufff0-\uffff]")
+
+
+def check_name(name: object, what: str, *, path: str = "") -> str:
+    """Return `name` if zfoo's text form can carry it (zfoo.md section 8).
+
+    `what` is "id", "address", "module", "provider" or "balancer"; `path` is the key to blame.
+
+    Raises:
+        ConfigError: naming the character at fault and what to write instead.
+    """
+    if not isinstance(name, str):
+        raise ConfigError(f"{what} must be a text, got {_shown(name)}", path=path)
+    if not name.strip():
+        raise ConfigError(f"{what} is empty: give it a name", path=path)
+    if name != name.strip():
+        raise ConfigError(f"{what} {name!r} has spaces around it, which zfoo cuts off: remove them", path=path)
+    for mark in _FORBIDDEN[what]:
+        if mark in name:
+            tip = f"; write {name.replace('-', '_')!r}" if mark == "-" else ""
+            raise ConfigError(f"{what} {name!r} contains {mark!r}, a mark of zfoo's registration text{tip}", path=path)
+    if found := _UNPRINTABLE.search(name):
+        raise ConfigError(f"{what} {name!r} contains {found.group()!r}, which ZooKeeper refuses", path=path)
+    if what == "address" and name.startswith(("provider", "consumer")):
+        raise ConfigError(
+            f"address {name!r} begins with {name[:8]!r}, which zfoo takes for a list of modules: "
+            "use the IP address or another host name",
+            path=path,
+        )
+    return name
+
+
+class Address(NamedTuple):
+    """Where to connect or listen; `host` of an IPv6 address is without brackets. `str()` writes it for parsing."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def parse_address(text: object, *, path: str = "", port_zero: bool = True) -> Address:
+    """Parse ``127.0.0.1:9000``, ``name.example:9000`` or ``[::1]:9000``; `port_zero` allows port 0 (choose one).
+
+    Raises:
+        ConfigError: saying what is missing.
+    """
+    if not isinstance(text, str):
+        raise ConfigError(f'expected "host:port", got {_shown(text)}', path=path)
+    host, colon, digits = text.rpartition(":")
+    example = 'write "host:port", such as "127.0.0.1:9000"'
+    if "/" in text:
+        raise ConfigError(f"{text!r} looks like a URL: {example}", path=path)
+    if not colon or text.endswith("]"):
+        raise ConfigError(f"{text!r} has no port: {example}", path=path)
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= 5 and int(digits) <= 0xFFFF):
+        raise ConfigError(f"{text!r}: the port {digits!r} is no number from 0 to 65535", path=path)
+    if not int(digits) and not port_zero:
+        raise ConfigError(f"{text!r}: port 0 means 'choose one', but this is a place to connect to", path=path)
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+        try:
+            ipaddress.IPv6Address(host)
+        except ValueError as error:
+            raise ConfigError(f"{text!r}: {host!r} is no IPv6 address", path=path) from error
+    elif ":" in host:
+        raise ConfigError(f'{text!r} is ambiguous: write an IPv6 address in brackets, "[::1]:9000"', path=path)
+    elif not host:
+        raise ConfigError(
+            f'{text!r} has no host: "127.0.0.1{text}" is this machine, "0.0.0.0{text}" all nets', path=path
+        )
+    elif not re.fullmatch(r"[^\s|\[\]@,]+", host):
+        raise ConfigError(f"{text!r}: {host!r} is no host name", path=path)
+    return Address(host, int(digits))
+
+
+# -------------------------------------------------------------------------------- what a file may say
+
+
+class Provide(msgspec.Struct, frozen=True):
+    """A protocol module that this node serves, and the group (zfoo's provider) it serves it in."""
+
+    module: str
+    name: str = ""  # as the module
+
+
+class Consume(msgspec.Struct, frozen=True):
+    """A protocol module that this node calls, the group it calls and how it picks a provider of it."""
+
+    module: str
+    provider: str = ""  # as the module
+    balancer: str = DEFAULT_BALANCER
+
+
+class DiscoveryConfig(msgspec.Struct, frozen=True):
+    """How providers are found."""
+
+    kind: str = "embedded"
+    address: str = DEFAULT_DISCOVERY_ADDRESS  # embedded; port 0 only together with `host`
+    addresses: tuple[str, ...] = ()  # static
+    host: bool = False  # embedded: this node is the discovery server
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """Every bound and wait of a node; all greater than zero. The reasons stand at the constants above."""
+
+    ask_timeout_s: float = ASK_TIMEOUT_S
+    ready_timeout_s: float = READY_TIMEOUT_S
+    hello_timeout_s: float = HELLO_TIMEOUT_S
+    heartbeat_interval_s: float = HEARTBEAT_INTERVAL_S
+    heartbeat_timeout_s: float = HEARTBEAT_TIMEOUT_S
+    drain_timeout_s: float = DRAIN_TIMEOUT_S
+    connect_timeout_s: float = CONNECT_TIMEOUT_S
+    reconnect_min_s: float = RECONNECT_MIN_S
+    reconnect_max_s: float = RECONNECT_MAX_S
+    max_frame_bytes: int = MAX_FRAME_BYTES
+    max_client_frame_bytes: int = MAX_CLIENT_FRAME_BYTES
+    outbox_limit_bytes: int = OUTBOX_LIMIT_BYTES
+    max_pending_asks: int = MAX_PENDING_ASKS  # per session
+    max_in_work_per_session: int = MAX_IN_WORK_PER_SESSION
+    max_in_work: int = MAX_IN_WORK  # per node
+    inbox_limit_messages: int = INBOX_LIMIT_MESSAGES
+    workers: int = WORKERS  # threads
+    max_connections: int = MAX_CONNECTIONS
+    max_cache_entries: int = MAX_CACHE_ENTRIES  # per service type
+    expire_after_access_s: float = EXPIRE_AFTER_ACCESS_S
+
+
+class _Node(msgspec.Struct, frozen=True):
+    id: str = ""
+
+
+class _Server(msgspec.Struct, frozen=True):
+    address: str = ""
+
+
+class _App(msgspec.Struct, frozen=True):
+    imports: tuple[str, ...] = ()
+
+
+class _Module(msgspec.Struct, frozen=True):
+    id: int
+    protocols: dict[str, str | dict[str, Any]] = {}
+
+
+class _Document(msgspec.Struct, frozen=True):
+    node: _Node = _Node()
+    server: _Server = _Server()
+    provider: tuple[Provide, ...] = ()
+    consumer: tuple[Consume, ...] = ()
+    discovery: DiscoveryConfig = DiscoveryConfig()
+    app: _App = _App()
+    modules: dict[str, _Module] = {}
+    limits: Limits = Limits()
+
+
+class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """The configuration of one node, checked and complete; plain values only.
+
+    `address` is None for a node that does not listen. `modules` is what `PacketTable.declare` takes.
+    """
+
+    id: str = "node"
+    address: str | None = None
+    provides: tuple[Provide, ...] = ()
+    consumes: tuple[Consume, ...] = ()
+    discovery: DiscoveryConfig = DiscoveryConfig()
+    imports: tuple[str, ...] = ()
+    modules: Mapping[str, Mapping[str, Any]] = {}
+    limits: Limits = Limits()
+
+    @classmethod
+    def from_toml(cls, path: str | Path, env: Mapping[str, str] | None = None, **arguments: object) -> NodeConfig:
+        """Read a TOML file, then as `build`. `env` defaults to the process's; the id to the file's name.
+
+        Raises:
+            ConfigError: the file cannot be read, is no TOML, or says something wrong.
+        """
+        try:
+            data = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
+        except ValueError as error:  # TOMLDecodeError and UnicodeDecodeError
+            raise ConfigError(f"{path} is no TOML: {error}") from error
+        return cls.build(data, os.environ if env is None else env, default_id=Path(path).stem, **arguments)
+
+    @classmethod
+    def build(
+        cls,
+        data: Mapping[str, Any] | None = None,
+        env: Mapping[str, str] | None = None,
+        *,
+        default_id: str = "node",
+        **arguments: object,
+    ) -> NodeConfig:
+        """Merge `data` (as read from TOML), `env` and `arguments`, and check the whole.
+
+        Arguments: id=, address=, provides=[module | name | (module, name) | Provide], consumes=[module | name |
+        (module, provider) | (module, provider, balancer) | Consume], discovery=(kind | mapping | DiscoveryConfig),
+        imports=, modules=, and every limit by its name. None means: not given. Lists replace, tables merge.
+
+        Raises:
+            ConfigError: with the key's path and the nearest valid name.
+        """
+        merged: dict[str, Any] = {}
+        _check_keys(data or {}, _Document, "")
+        for layer in (data or {}, _from_environment(env or {}), _from_arguments(arguments)):
+            _merge(merged, layer)
+        _check_keys(merged, _Document, "")
+        document = _convert(merged, _Document, "")
+        provides, consumes = _services(document)
+        address = document.server.address or (DEFAULT_SERVER_ADDRESS if provides else None)
+        if address is not None:
+            parse_address(check_name(address, "address", path="server.address"), path="server.address")
+        for index, name in enumerate(document.app.imports):
+            if not name.strip():
+                raise ConfigError("is empty: name a Python module", path=f"app.imports[{index}]")
+        return cls(
+            id=check_name(document.node.id or default_id, "id", path="node.id"),
+            address=address,
+            provides=provides,
+            consumes=consumes,
+            discovery=_checked_discovery(document.discovery),
+            imports=document.app.imports,
+            modules={name: msgspec.structs.asdict(module) for name, module in document.modules.items()},
+            limits=_checked_limits(document.limits),
+        )
+
+
+# ------------------------------------------------------------------------------------------- layers
+
+
+def _merge(into: dict[str, Any], layer: Mapping[str, Any]) -> None:
+    for key, value in layer.items():
+        if isinstance(value, Mapping):
+            below = into.get(key)
+            into[key] = dict(below) if isinstance(below, Mapping) else {}
+            _merge(into[key], value)
+        else:
+            into[key] = value
+
+
+def _from_environment(env: Mapping[str, str]) -> dict[str, Any]:
+    layer: dict[str, Any] = {}
+    # Shallow names first, so that ZFOO_LIMITS__WORKERS wins over ZFOO_LIMITS.
+    for variable in sorted((name for name in env if name.startswith("ZFOO_")), key=lambda name: name.count("__")):
+        if not env[variable]:
+            continue
+        kind: Any = _Document
+        value: Any = env[variable]
+        keys = variable.removeprefix("ZFOO_").lower().split("__")
+        for key in keys:
+            known = _keys_of(kind)
+            if key not in known:
+                raise ConfigError("no such setting", path=variable, nearest=_nearest(variable, _variables()))
+            kind = known[key]
+        if kind is not str:
+            try:
+                value = tomllib.loads(f"value = {value}")["value"]
+            except tomllib.TOMLDecodeError as error:
+                raise ConfigError(f"{value!r} is no TOML value ({error})", path=variable) from error
+        _check_keys(value, kind, variable)
+        _convert(value, kind, variable)
+        for key in reversed(keys):
+            value = {key: value}
+        _merge(layer, value)
+    return layer
+
+
+def _from_arguments(arguments: Mapping[str, object]) -> dict[str, Any]:
+    layer: dict[str, Any] = {}
+    limits = _keys_of(Limits)
+    for name, value in arguments.items():
+        if value is None:
+            continue
+        if name in limits:
+            layer.setdefault("limits", {})[name] = value
+        elif name == "provides":
+            layer["provider"] = [_row(item, ("module", "name"), name) for item in _listed(value, name)]
+        elif name == "consumes":
+            layer["consumer"] = [_row(item, ("module", "provider", "balancer"), name) for item in _listed(value, name)]
+        elif name == "discovery":
+            layer["discovery"] = {"kind": value} if isinstance(value, str) else _table(value)
+        elif name == "id":
+            layer["node"] = {"id": check_name(value, "id", path="id")}
+        elif name == "address":
+            layer["server"] = {"address": value}
+        elif name == "imports":
+            layer["app"] = {"imports": _listed(value, name)}
+        elif name == "modules":
+            layer["modules"] = value
+        else:
+            valid = ["id", "address", "provides", "consumes", "discovery", "imports", "modules", *limits]
+            raise ConfigError("no such argument", path=name, nearest=_nearest(name, valid))
+    return layer
+
+
+def _listed(value: object, argument: str) -> list[object]:
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise ConfigError(f"expected a list, got {_shown(value)}: write {argument}=[…]", path=argument)
+    return list(value)
+
+
+def _row(item: object, keys: tuple[str, ...], argument: str) -> dict[str, Any]:
+    """One entry of `provides` or `consumes` as the table that TOML would hold."""
+    if isinstance(item, Mapping | msgspec.Struct):
+        table = _table(item)
+        return {**table, "module": _module_name(table["module"])} if "module" in table else table
+    parts = item if isinstance(item, tuple) else (item,)
+    if not 1 <= len(parts) <= len(keys):
+        raise ConfigError(f"expected ({', '.join(keys)}), got {item!r}", path=argument)
+    return dict(zip(keys, (_module_name(parts[0]), *parts[1:]), strict=False))
+
+
+def _module_name(module: object) -> object:
+    """A ProtocolModule has a name; config is below `protocol` and must not import it."""
+    return module if isinstance(module, str) else getattr(module, "name", module)
+
+
+def _table(value: object) -> dict[str, Any]:
+    if isinstance(value, msgspec.Struct):
+        return msgspec.structs.asdict(value)
+    return dict(value) if isinstance(value, Mapping) else value  # type: ignore[return-value]  # _check_keys refuses it
+
+
+# ------------------------------------------------------------------------------------------- checks
+
+
+def _keys_of(kind: Any) -> dict[str, Any]:  # noqa: ANN401  # a type form such as tuple[str, ...]
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return {field.name: field.type for field in msgspec.structs.fields(kind)}
+    return {}
+
+
+def _check_keys(value: object, kind: Any, path: str) -> None:  # noqa: ANN401
+    """Refuse unknown keys before msgspec sees them: its message knows neither the list index nor the nearest name."""
+    origin, parameters = get_origin(kind), get_args(kind)
+    known = _keys_of(kind)
+    if known or origin is dict:
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"expected a table, got {_shown(value)}", path=path)
+        for key, item in value.items():
+            below = f"{path}.{key}" if path else str(key)
+            if known and key not in known:
+                raise ConfigError("no such key", path=below, nearest=_nearest_key(str(key), known))
+            _check_keys(item, known[key] if known else parameters[1], below)
+    elif origin is tuple and isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            _check_keys(item, parameters[0], f"{path}[{index}]")
+
+
+def _convert(value: object, kind: Any, path: str) -> Any:  # noqa: ANN401
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        _raise_translated(error, value, path)
+
+
+def _raise_translated(error: msgspec.ValidationError, value: object, path: str) -> NoReturn:
+    text, _, place = str(error).partition(" - at `$")
+    place = place.rstrip("`")
+    if "[...]" in place and isinstance(value, Mapping):  # msgspec hides the keys of a dict; modules is the only one
+        for name, module in value.get("modules", value).items():
+            _convert(module, _Module, f"modules.{name}")
+    if missing := re.search("missing required field `(.*?)`", text):
+        text = f"the key {missing.group(1)!r} is missing"
+    text = text.replace("`", "").replace("Expected", "expected").replace(" | null", "")
+    raise ConfigError(text, path=f"{path}{place}".lstrip(".")) from error
+
+
+def _services(document: _Document) -> tuple[tuple[Provide, ...], tuple[Consume, ...]]:
+    """Fill in the names that default to the module's, and refuse contradictions."""
+    provides: dict[Provide, str] = {}
+    for index, provide in enumerate(document.provider):
+        path = f"provider[{index}]"
+        check_name(provide.module, "module", path=f"{path}.module")
+        named = Provide(provide.module, check_name(provide.name or provide.module, "provider", path=f"{path}.name"))
+        if named in provides:
+            text = f"module {named.module!r} is provided twice as {named.name!r} (first at {provides[named]})"
+            raise ConfigError(f"{text}: remove one", path=path)
+        provides[named] = path
+    consumes: dict[str, tuple[Consume, str]] = {}
+    for index, consume in enumerate(document.consumer):
+        path = f"consumer[{index}]"
+        check_name(consume.module, "module", path=f"{path}.module")
+        provider = check_name(consume.provider or consume.module, "provider", path=f"{path}.provider")
+        check_name(consume.balancer, "balancer", path=f"{path}.balancer")
+        chosen = Consume(consume.module, provider, consume.balancer)
+        if consume.module in consumes:
+            other, first = consumes[consume.module]
+            key = "balancer" if other.balancer != chosen.balancer else "provider"
+            here, there = getattr(chosen, key), getattr(other, key)
+            how = (
+                f"under two {key}s, {there!r} at {first} and {here!r} here"
+                if here != there
+                else f"twice, at {first} and here"
+            )
+            raise ConfigError(f"module {consume.module!r} is consumed {how}: keep one", path=f"{path}.{key}")
+        consumes[consume.module] = (chosen, path)
+    for name in document.modules:
+        check_name(name, "module", path=f"modules.{name}")
+    return tuple(provides), tuple(chosen for chosen, _ in consumes.values())
+
+
+def _checked_discovery(discovery: DiscoveryConfig) -> DiscoveryConfig:
+    if discovery.kind == "zookeeper":
+        raise ConfigError('"zookeeper" is not built yet: use "embedded" or "static"', path="discovery.kind")
+    if discovery.kind not in ("embedded", "static"):
+        text = f'{discovery.kind!r} is no kind of discovery: use "embedded" or "static"'
+        raise ConfigError(text, path="discovery.kind", nearest=_nearest(discovery.kind, ("embedded", "static")))
+    if discovery.kind == "static":
+        if discovery.host:
+            raise ConfigError('only kind "embedded" has a server to host: remove it', path="discovery.host")
+        if not discovery.addresses:
+            raise ConfigError('kind "static" needs "host:port" of each provider', path="discovery.addresses")
+        for index, address in enumerate(discovery.addresses):
+            parse_address(address, path=f"discovery.addresses[{index}]", port_zero=False)
+    elif discovery.addresses:
+        raise ConfigError('belongs to kind "static"; "embedded" has one address', path="discovery.addresses")
+    parse_address(discovery.address, path="discovery.address", port_zero=discovery.host)
+    return discovery
+
+
+def _checked_limits(limits: Limits) -> Limits:
+    for name, value in msgspec.structs.asdict(limits).items():
+        if not (value > 0 and math.isfinite(value)):
+            raise ConfigError(f"must be a finite number greater than 0, got {value}", path=f"limits.{name}")
+    if limits.max_frame_bytes > 0x7FFFFFFF:
+        raise ConfigError(
+            "a frame's length is a signed 32-bit number: at most 2147483647", path="limits.max_frame_bytes"
+        )
+    if limits.reconnect_min_s > limits.reconnect_max_s:
+        text = f"{limits.reconnect_min_s} is more than reconnect_max_s ({limits.reconnect_max_s})"
+        raise ConfigError(text, path="limits.reconnect_min_s")
+    return limits
+
+
+def _nearest(name: str, valid: Iterable[str]) -> str | None:
+    return next(iter(difflib.get_close_matches(name, list(valid), n=1)), None)
+
+
+def _nearest_key(key: str, known: Iterable[str]) -> str | None:
+    """The nearest key of the same table; else the path of an equal key elsewhere (``[node] address``)."""
+    sections = _keys_of(_Document)
+    elsewhere = (f"{name}.{key}" for name, kind in sections.items() if key in _keys_of(kind))
+    return _nearest(key, known) or next(elsewhere, None)
+
+
+def _variables() -> list[str]:
+    sections = _keys_of(_Document)
+    deep = [f"ZFOO_{name}__{key}".upper() for name, kind in sections.items() for key in _keys_of(kind)]
+    return [*deep, *(f"ZFOO_{name}".upper() for name in sections)]
+
+
+def _shown(value: object) -> str:
+    return f"{value!r} ({type(value).__name__})"

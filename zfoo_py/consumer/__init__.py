@@ -1,0 +1,1 @@
+"""Which provider gets this packet: rings, caches, balancers, discovery."""

@@ -1,0 +1,195 @@
+"""The connector: keeps one session to every provider that discovery announces and this node consumes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from zfoo_py.actor import CoreActor
+from zfoo_py.consumer import messages as c
+from zfoo_py.net.messages import Retire
+from zfoo_py.protocol.registration import parse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from zfoo_py.actor import LoopActorRef, TimerHandle
+
+__all__ = ["ConnectorActor", "backoff_s"]
+
+
+def backoff_s(failures: int, first_s: float, last_s: float, jitter: float) -> float:
+    """Return how long to wait before the next attempt: doubling, capped, spread by ± 20 %.
+
+    Args:
+        failures: consecutive ones, from 1.
+        first_s, last_s: the first wait and the cap, seconds.
+        jitter: a random number in [0, 1).
+    """
+    wait_s = min(last_s, first_s * float(2 ** min(failures - 1, 32)))
+    return wait_s * (0.8 + 0.4 * jitter)
+
+
+class _Link:
+    """What the connector knows of one target."""
+
+    __slots__ = ("failures", "is_wanted", "ref", "timer")
+
+    def __init__(self) -> None:
+        self.is_wanted = True
+        self.failures = 0
+        self.timer: TimerHandle | None = None
+        self.ref: LoopActorRef[Any] | None = None
+
+
+class ConnectorActor(CoreActor):
+    """Owns the list of targets and their reconnections.
+
+    All targets are dialled in parallel: one that does not answer delays nobody. Silence removes nothing: a
+    target that is lost without goodbye, or missing from a snapshot, keeps the session it has, and is dialled
+    no more when that ends.
+
+    Args:
+        consumes: pairs (module, provider name) that this node wants.
+        dial: starts to open a session to a target; TargetUp, TargetDown or DialFailed follow.
+        reconnect_min_s, reconnect_max_s: bounds of the backoff.
+        jitter: returns a random number in [0, 1).
+    """
+
+    def __init__(
+        self,
+        consumes: frozenset[tuple[str, str]],
+        dial: Callable[[c.Target], None],
+        *,
+        reconnect_min_s: float,
+        reconnect_max_s: float,
+        jitter: Callable[[], float],
+    ) -> None:
+        super().__init__()
+        self._consumes = consumes
+        self._dial = dial
+        self._reconnect_min_s = reconnect_min_s
+        self._reconnect_max_s = reconnect_max_s
+        self._jitter = jitter
+        self._links: dict[c.Target, _Link] = {}
+        self._turns: dict[type, Callable[[Any], None]] = {
+            c.Announced: self._announced,
+            c.TargetUp: self._target_up,
+            c.TargetDown: self._target_down,
+            c.DialFailed: self._dial_failed,
+            c.Redial: self._redial,
+        }
+
+    def on_receive(self, message: Any) -> None:
+        """Dispatch by the message's class."""
+        self._turns[message.__class__](message)
+
+    def on_stop(self) -> None:
+        """Forget the timers; the sessions are the node's to end."""
+        for link in self._links.values():
+            if link.timer is not None:
+                link.timer.cancel()
+
+    def take_over(self, links: dict[c.Target, LoopActorRef[Any] | None]) -> None:
+        """After a restart: begin with the targets, and the sessions, of the connector that died."""
+        for target, ref in links.items():
+            link = self._links[target] = _Link()
+            if ref is not None and ref.is_alive():
+                link.ref = ref
+            else:
+                self._dial(target)
+
+    def links(self) -> dict[c.Target, LoopActorRef[Any] | None]:
+        """Return the wanted targets and their sessions, for `take_over`."""
+        return {target: link.ref for target, link in self._links.items() if link.is_wanted}
+
+    # --- what discovery says
+
+    def _announced(self, news: c.Announced) -> None:
+        joined = [target for target in news.joined if self._is_consumed(target)]
+        lost = set(news.lost)
+        if news.snapshot:
+            lost.update(set(self._links) - set(joined))
+        for target in joined:
+            self._join(target)
+        for target in news.left:
+            self._leave(target)
+        for target in lost - set(joined):
+            self._lose(target)
+
+    def _is_consumed(self, target: c.Target) -> bool:
+        if not target.text:  # static: its Hello will tell
+            return True
+        registration = parse(target.text)
+        if registration is None or registration.address != target.address:
+            return False
+        return any((service.module, service.name) in self._consumes for service in registration.provides)
+
+    def _join(self, target: c.Target) -> None:
+        link = self._links.get(target)
+        if link is None:
+            link = self._links[target] = _Link()
+            self._dial(target)
+            return
+        link.is_wanted = True
+        if link.timer is not None:  # it is announced again, so it has just come back: no reason to wait
+            link.timer.cancel()
+            link.timer = None
+            self._dial(target)
+
+    def _leave(self, target: c.Target) -> None:
+        link = self._links.get(target)
+        if link is None:
+            return
+        link.is_wanted = False
+        if link.ref is not None:
+            link.ref.tell(Retire("it left discovery"))
+        self._drop_if_idle(target, link)
+
+    def _lose(self, target: c.Target) -> None:
+        link = self._links.get(target)
+        if link is not None:
+            link.is_wanted = False
+            self._drop_if_idle(target, link)
+
+    def _drop_if_idle(self, target: c.Target, link: _Link) -> None:
+        if link.timer is not None:
+            link.timer.cancel()
+            link.timer = None
+            del self._links[target]
+
+    # --- what became of a session
+
+    def _target_up(self, up: c.TargetUp) -> None:
+        link = self._links.get(up.target)
+        if link is None or (link.ref is not None and link.ref.is_alive()):
+            up.ref.tell(Retire("it is not wanted any more"))
+            return
+        link.ref = up.ref
+        link.failures = 0
+        if not link.is_wanted:
+            up.ref.tell(Retire("it left discovery"))
+
+    def _target_down(self, down: c.TargetDown) -> None:
+        self._again(down.target)
+
+    def _dial_failed(self, failed: c.DialFailed) -> None:
+        self._again(failed.target)
+
+    def _again(self, target: c.Target) -> None:
+        link = self._links.get(target)
+        if link is None:
+            return
+        link.ref = None
+        if not link.is_wanted:
+            del self._links[target]
+            return
+        link.failures += 1
+        if link.timer is None:
+            wait_s = backoff_s(link.failures, self._reconnect_min_s, self._reconnect_max_s, self._jitter())
+            link.timer = self.runtime.call_later(wait_s, self.actor_ref, c.Redial(target))
+
+    def _redial(self, redial: c.Redial) -> None:
+        link = self._links.get(redial.target)
+        if link is not None and link.ref is None:
+            link.timer = None
+            self._dial(redial.target)

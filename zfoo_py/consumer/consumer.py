@@ -1,0 +1,211 @@
+"""The consumer: what application code calls to ask the providers of a service type."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
+
+from zfoo_py.actor import ActorDeadError, refuse_blocking
+from zfoo_py.consumer.hashing import check_key
+from zfoo_py.consumer.messages import SendOrder, TakeStats
+from zfoo_py.errors import BackpressureError, InboxFullError, MissingKeyError, PacketError, SessionClosedError
+from zfoo_py.net.messages import AskRecord
+from zfoo_py.protocol.packet import Ask, Packet
+from zfoo_py.router.answer import Answer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from zfoo_py.actor import CoreRef, Runtime
+    from zfoo_py.consumer.hashing import Key
+    from zfoo_py.protocol.msgpack_codec import MsgpackCodec
+    from zfoo_py.protocol.packet import Binding
+    from zfoo_py.router.router import Router
+
+__all__ = ["OMITTED", "Consumer"]
+
+A = TypeVar("A", bound=Packet)
+
+
+class _Omitted:
+    """The key that was not given: not None, which asks for a random provider."""
+
+    def __repr__(self) -> str:
+        return "<omitted>"
+
+
+OMITTED: Final = _Omitted()
+
+# Keys of these exact types need no look at their insides.
+_PLAIN_KEYS = frozenset({int, str, bytes, float, bool, type(None)})
+
+
+class Consumer:
+    """Asks the providers of the consumed service types; every method may be called from any thread.
+
+    A key decides which provider gets a packet and which lane handles it there: the same key reaches the same
+    provider until membership changes, and its packets are handled in order. It is given as ``key=``, or taken
+    from the field named by ``balance_by``. For a policy that hashes, an omitted key is `MissingKeyError`;
+    ``key=None`` asks for a random provider on purpose.
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        codec: MsgpackCodec,
+        actor: CoreRef,
+        router: Router,
+        *,
+        ask_timeout_s: float,
+        needs_key: Mapping[str, bool],
+    ) -> None:
+        self._time = runtime.time
+        self._runtime = runtime
+        self._encode = codec.encode
+        self._binding = codec.table.binding
+        self._actor = actor
+        self._router = router
+        self._ask_timeout_s = ask_timeout_s
+        self._needs_key = dict(needs_key)
+
+    @overload
+    def async_ask(
+        self, packet: Ask[A], answer: None = None, *, key: Key | None = ..., timeout_s: float | None = None
+    ) -> Answer[A]: ...
+
+    @overload
+    def async_ask(
+        self, packet: Packet, answer: type[A], *, key: Key | None = ..., timeout_s: float | None = None
+    ) -> Answer[A]: ...
+
+    def async_ask(
+        self,
+        packet: Packet,
+        answer: type[Any] | None = None,
+        *,
+        key: Any = OMITTED,
+        timeout_s: float | None = None,
+    ) -> Answer[Any]:
+        """Ask the provider of a key; the ask is on its way when this returns.
+
+        Args:
+            packet: the question; its class decides the service type.
+            answer: class of the answer; None takes it from ``Ask[Answer]``.
+            key: int, str, bool, float, bytes, UUID, Enum or a tuple of these; None: a random provider, no lane.
+            timeout_s: seconds until `AskTimeoutError`; None: the node's ``ask_timeout_s``. No ask is for ever.
+
+        Returns:
+            The answer to come: await it on any loop, or use its ``when_complete``. It ends with the packet, or
+            with `NoProviderError`, `AskTimeoutError`, `SessionClosedError`, `RemoteError`,
+            `UnexpectedPacketError`, `BackpressureError` or `BalancerError`.
+
+        Raises:
+            EncodeError, UnmappedPacketError, PacketError, MissingKeyError, TypeError: at once, at the call
+                site; nothing was sent.
+        """
+        binding = self._binding(packet.__class__)
+        expects = answer if answer is not None else binding.answer_class
+        if expects is None:
+            raise _no_answer_class(packet)
+        if key is OMITTED:
+            key = self._own_key(binding, packet)
+        if key.__class__ not in _PLAIN_KEYS:
+            check_key(key)
+        head = self._encode(packet)
+        future: Answer[Any] = Answer()
+        record = AskRecord(
+            binding,
+            head,
+            key,
+            self._time() + (self._ask_timeout_s if timeout_s is None else timeout_s),
+            expects,
+            future,
+            self._actor,
+            timeout_s is None,
+        )
+        if self._router.has_interceptors:
+            self._router.intercept_ask(packet, key, future)
+        try:
+            self._actor.tell(record)
+        except (ActorDeadError, InboxFullError) as error:
+            future.settle(error=_not_taken(packet, binding, error))
+        return future
+
+    @overload
+    def sync_ask(
+        self, packet: Ask[A], answer: None = None, *, key: Key | None = ..., timeout_s: float | None = None
+    ) -> A: ...
+
+    @overload
+    def sync_ask(
+        self, packet: Packet, answer: type[A], *, key: Key | None = ..., timeout_s: float | None = None
+    ) -> A: ...
+
+    def sync_ask(
+        self, packet: Any, answer: Any = None, *, key: Any = OMITTED, timeout_s: float | None = None
+    ) -> Any:
+        """Ask and wait in this thread; otherwise as `async_ask`, whose errors are raised here.
+
+        Raises:
+            BlockingCallError: an event loop runs in this thread; await `async_ask` there.
+        """
+        refuse_blocking("sync_ask()", "await async_ask()")
+        return self._router.wait(self.async_ask(packet, answer, key=key, timeout_s=timeout_s), timeout_s)
+
+    def send(self, packet: Packet, *, key: Any = OMITTED) -> Answer[None]:
+        """Send one way to the provider of a key.
+
+        Returns:
+            A future that ends when the packet is in the outbox of a session, or cannot be: awaiting it is
+            optional, and a failure nobody awaits is published as `zfoo_py.events.Undelivered`.
+
+        Raises:
+            EncodeError, UnmappedPacketError, MissingKeyError, TypeError: at once; nothing was sent.
+        """
+        binding = self._binding(packet.__class__)
+        if key is OMITTED:
+            key = self._own_key(binding, packet)
+        if key.__class__ not in _PLAIN_KEYS:
+            check_key(key)
+        sent: Answer[None] = Answer()
+        order = SendOrder(binding, self._encode(packet), key, sent)
+        try:
+            self._actor.tell(order)
+        except (ActorDeadError, InboxFullError) as error:
+            sent.settle(error=_not_taken(packet, binding, error))
+        return sent
+
+    def stats(self) -> Answer[dict[str, Any]]:
+        """Ask for the figures of all consumed service types; awaitable, and ``get(timeout=…)`` in threads."""
+        ref = self._actor.ref
+        if ref is None:
+            msg = "the node has not started"
+            raise SessionClosedError(msg, may_have_run=False)
+        answer: Answer[dict[str, Any]] = ref.ask(TakeStats(), block=False)
+        return answer
+
+    def _own_key(self, binding: Binding, packet: Packet) -> Any:
+        if binding.balance_by is not None:
+            return getattr(packet, binding.balance_by)
+        module = binding.module.name
+        if self._needs_key.get(module):
+            name = packet.__class__.__name__
+            msg = (
+                f"{name} has no key, and module {module!r} is balanced by key: give key=…, or declare "
+                f'balance_by="<field>" on {name}; for a random provider say key=None'
+            )
+            raise MissingKeyError(msg)
+        return None
+
+
+def _no_answer_class(packet: Packet) -> PacketError:
+    name = packet.__class__.__name__
+    msg = f"which class answers {name}? Declare class {name}(Ask[Answer]), or ask with async_ask(packet, Answer)"
+    return PacketError(msg)
+
+
+def _not_taken(packet: Packet, binding: Binding, error: Exception) -> SessionClosedError | BackpressureError:
+    about: dict[str, Any] = {"module": binding.module.name, "packet": packet.__class__.__name__}
+    if isinstance(error, InboxFullError):
+        msg = f"{about['packet']} was not sent: {error.limit_messages} orders wait in this node's consumer: ask less"
+        return BackpressureError(msg, **about)
+    return SessionClosedError(f"{about['packet']} was not sent: the node has stopped", may_have_run=False, **about)

@@ -1,0 +1,371 @@
+"""The consumer actor: which provider gets this packet. Owner of every ring and every key cache of a node."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from loguru import logger
+
+from zfoo_py.actor import CoreActor
+from zfoo_py.consumer import messages as c
+from zfoo_py.consumer.balancer import Provider, ServiceView
+from zfoo_py.errors import AskTimeoutError, BalancerError, NoProviderError, SessionClosedError
+from zfoo_py.events import MembershipChanged, ProviderDown, ProviderUp, Undelivered
+from zfoo_py.net import messages as m
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from zfoo_py.actor import CoreRef
+    from zfoo_py.consumer.balancer import Balancer
+    from zfoo_py.events import Events
+    from zfoo_py.router.answer import Answer
+
+__all__ = ["ConsumerActor", "Service"]
+
+# An order that was never written is picked again at most this often: once for the session that has just died,
+# and twice for bad luck in a rolling restart.
+MAX_TRIES = 3
+
+# A tick of the coarse clock that cache entries are dated with. A second is exact enough for an expiry of ten
+# minutes, and lets an access cost no clock reading.
+TICK_S = 1.0
+
+# Entries that one turn of the background sweep looks at: at about a microsecond each it stays under 2 ms.
+SWEEP_ENTRIES_PER_TURN = 1000
+
+
+class Service(msgspec.Struct, eq=False):
+    """One consumed service type: its module, the provider group it calls, its policy and what the policy sees."""
+
+    module: str
+    group: str
+    balancer_name: str
+    balancer: Balancer
+    view: ServiceView
+
+
+class ConsumerActor(CoreActor):
+    """Owns the balancers; nobody else touches a ring.
+
+    It forwards an ask to the session of the provider it picked; the answer goes straight to the caller. It is
+    the first subscriber of the registry, so its ``version`` is a membership version, and a change is handled
+    when its turn has ended.
+
+    Args:
+        me: its own address, which survives a restart.
+        registry: where it subscribes.
+        services: what this node consumes, one per module.
+        events: gets ProviderUp, ProviderDown, MembershipChanged, Undelivered.
+    """
+
+    def __init__(self, me: CoreRef, registry: CoreRef, services: list[Service], events: Events) -> None:
+        super().__init__()
+        self._me = me
+        self._registry = registry
+        self._events = events
+        self._services = {service.module: service for service in services}
+        self._providers: dict[str, Provider] = {}
+        self._by_sid: dict[int, Provider] = {}
+        self.version = 0
+        self._is_synchronised = False
+        self._early: deque[Any] = deque()
+        self._ready_waiters: list[c.WhenReady] = []
+        self._is_sweeping = False
+        self.asks = 0
+        self.retries = 0
+        self._turns: dict[type, Callable[[Any], Any]] = {
+            m.AskRecord: self._ask,
+            c.SendOrder: self._send,
+            m.Undelivered: self._undelivered,
+            c.Retry: self._retry,
+            m.MembershipChange: self._membership_change,
+            m.Snapshot: self._snapshot,
+            c.RegistryRestarted: self._subscribe,
+            c.WhenReady: self._when_ready,
+            c.TakeStats: self._take_stats,
+            c.Tick: self._tick,
+            c.Sweep: self._sweep,
+        }
+
+    def on_start(self) -> None:
+        """Subscribe; orders wait until the first snapshot is there."""
+        self._subscribe(None)
+        self._ticking = self.runtime.call_later(TICK_S, self.actor_ref, c.Tick())
+
+    def on_stop(self) -> None:
+        """End the clock."""
+        self._ticking.cancel()
+
+    def on_receive(self, message: Any) -> Any:
+        """Dispatch by the message's class."""
+        return self._turns[message.__class__](message)
+
+    def on_turn_error(self, message: Any, error: Exception) -> None:
+        """Fail the order whose turn raised: a policy, or a key's text."""
+        if isinstance(message, c.Retry):
+            message = message.order
+        if isinstance(message, (m.AskRecord, c.SendOrder)):
+            module = message.binding.module.name
+            service = self._services.get(module)
+            policy = service.balancer_name if service is not None else "?"
+            msg = f"the balancer {policy!r} of module {module!r} raised {type(error).__name__}: {error}"
+            failure = BalancerError(msg, module=module, packet=message.binding.packet_class.__name__)
+            failure.__cause__ = error
+            _outcome(message).settle(error=failure)
+        else:
+            super().on_turn_error(message, error)
+
+    # --- orders
+
+    def _ask(self, record: m.AskRecord) -> None:
+        service = self._services.get(record.binding.module.name)
+        if service is None or not self._is_synchronised:
+            self._cannot_pick(record)
+            return
+        provider, lane = service.balancer.route(service.view, record.key)
+        if provider is None:
+            self._no_provider(record, service)
+            return
+        ref: Any = provider.session
+        if ref is None:
+            self._no_session(record, provider)
+            return
+        self.asks += 1
+        answer: Answer[Any] = record.answer  # type: ignore[assignment]
+        answer.provider = provider.ring_name
+        answer.membership_version = self.version
+        ref.tell(m.Outbound(record, lane, provider.ring_name))
+
+    def _send(self, order: c.SendOrder) -> None:
+        service = self._services.get(order.binding.module.name)
+        if service is None or not self._is_synchronised:
+            self._cannot_pick(order)
+            return
+        provider, lane = service.balancer.route(service.view, order.key)
+        if provider is None:
+            self._no_provider(order, service)
+        elif provider.session is None:
+            self._no_session(order, provider)
+        else:
+            binding = order.binding
+            ref: Any = provider.session
+            ref.tell(
+                m.Send(
+                    order.head,
+                    lane,
+                    binding.packet_class.__name__,
+                    binding.module.name,
+                    order.sent,
+                    order,
+                    provider.ring_name,
+                    self._me,
+                )
+            )
+
+    def _cannot_pick(self, order: Any) -> None:
+        if not self._is_synchronised:
+            self._early.append(order)  # bounded by the inbox that it came through, for the length of one turn
+            return
+        module = order.binding.module.name
+        msg = f"this node does not consume module {module!r}: add it to consumes=[…], or to [[consumer]]"
+        self._fail(order, NoProviderError(msg, **_about(order)))
+
+    def _no_provider(self, order: Any, service: Service) -> None:
+        known = ", ".join(sorted(self._providers)) or "none at all"
+        msg = f"no provider serves module {service.module!r} as {service.group!r}; providers known: {known}"
+        self._fail(order, NoProviderError(msg, **_about(order)))
+
+    def _no_session(self, order: Any, provider: Provider) -> None:
+        msg = f"the balancer picked {provider.ring_name}, which has no open session"
+        self._again(order, msg)
+
+    def _undelivered(self, back: m.Undelivered) -> None:
+        order = back.order.call if isinstance(back.order, m.Outbound) else back.order.order
+        self._again(order, back.reason)
+
+    def _again(self, order: Any, reason: str) -> None:
+        """Pick again in a turn of its own: by then the registry has spoken of the session that is gone."""
+        if order.tries + 1 >= MAX_TRIES:
+            msg = f"{order.binding.packet_class.__name__} was not sent in {MAX_TRIES} tries: {reason}"
+            self._fail(order, SessionClosedError(msg, may_have_run=False, **_about(order)))
+        elif isinstance(order, m.AskRecord):
+            again = msgspec.structs.replace(order, tries=order.tries + 1, is_default_timeout=False)
+            self.runtime.call_later(0, self._me, c.Retry(again, reason))
+        else:
+            self.runtime.call_later(0, self._me, c.Retry(msgspec.structs.replace(order, tries=order.tries + 1), reason))
+
+    def _retry(self, retry: c.Retry) -> None:
+        order = retry.order
+        self.retries += 1
+        if not isinstance(order, m.AskRecord):
+            self._send(order)
+        elif order.deadline_s <= self.runtime.time():
+            msg = f"{order.binding.packet_class.__name__} was not sent before its deadline: {retry.reason}"
+            self._fail(order, AskTimeoutError(msg, may_have_run=False, **_about(order)))
+        else:
+            self._ask(order)
+
+    def _fail(self, order: Any, error: Exception) -> None:
+        _outcome(order).settle(error=error)
+        if isinstance(order, c.SendOrder) and self._events.wants(Undelivered):
+            about = _about(order)
+            self._events.publish(Undelivered(about["packet"], str(error), about["module"]))
+
+    # --- membership
+
+    def _subscribe(self, _: Any) -> None:
+        self._registry.tell(m.Subscribe(self._me))
+
+    def _membership_change(self, message: m.MembershipChange) -> None:
+        if message.version != self.version + 1:
+            if message.version > self.version:
+                self._subscribe(None)
+            return
+        change = message.change
+        if isinstance(change, m.ProviderUp):
+            self._session_up(change, message.version)
+        else:
+            self._session_down(change, message.version)
+        self._handled(message.version)
+
+    def _snapshot(self, snapshot: m.Snapshot) -> None:
+        present = {up.sid for up in snapshot.providers}
+        for sid in [sid for sid in self._by_sid if sid not in present]:
+            self._session_down(m.ProviderDown(sid, "it is not in the registry any more"), snapshot.version)
+        for up in snapshot.providers:
+            if up.sid not in self._by_sid:
+                self._session_up(up, snapshot.version)
+        self._handled(snapshot.version)
+        if not self._is_synchronised:
+            self._is_synchronised = True
+            early, self._early = self._early, deque()
+            for order in early:
+                self._me.tell(order)
+
+    def _handled(self, version: int) -> None:
+        self.version = version
+        for service in self._services.values():
+            service.view = msgspec.structs.replace(service.view, applied_version=version)
+        if not self._is_sweeping:
+            self._is_sweeping = True
+            self._me.tell(c.Sweep())
+        if self._events.wants(MembershipChanged):
+            self._events.publish(MembershipChanged(version, self._membership()))
+        self._look_whether_ready()
+
+    def _membership(self) -> dict[str, tuple[tuple[str, str], ...]]:
+        return {
+            service.module: tuple((provider.ring_name, provider.node_id) for provider in service.view.providers)
+            for service in self._services.values()
+        }
+
+    def _session_up(self, up: m.ProviderUp, version: int) -> None:
+        registration = up.registration
+        ring_name = registration.ring_name
+        provider = self._providers.get(ring_name)
+        if provider is None:
+            provider = Provider(
+                ring_name=ring_name,
+                text=registration.text,
+                node_id=registration.id,
+                address=registration.address or "",
+                services=frozenset((service.module, service.name) for service in registration.provides),
+            )
+            self._providers[ring_name] = provider
+        self._by_sid[up.sid] = provider
+        if not provider.add_session(up.sid, up.ref):
+            return
+        for service in self._services.values():
+            if (service.module, service.group) in provider.services:
+                service.view = service.view.joined(provider, version)
+                self._tell_policy(service, service.balancer.on_up, provider)
+        if self._events.wants(ProviderUp):
+            modules = tuple(sorted(module for module, _ in provider.services))
+            self._events.publish(
+                ProviderUp(version, ring_name, provider.node_id, provider.address, modules, up.sid)
+            )
+
+    def _session_down(self, down: m.ProviderDown, version: int) -> None:
+        provider = self._by_sid.pop(down.sid, None)
+        if provider is None:
+            return
+        if not provider.drop_session(down.sid):
+            return
+        del self._providers[provider.ring_name]
+        for service in self._services.values():
+            if (service.module, service.group) in provider.services:
+                service.view = service.view.left(provider, version)
+                self._tell_policy(service, service.balancer.on_down, provider)
+        if self._events.wants(ProviderDown):
+            modules = tuple(sorted(module for module, _ in provider.services))
+            self._events.publish(
+                ProviderDown(
+                    version, provider.ring_name, provider.node_id, provider.address, modules, down.reason, down.sid
+                )
+            )
+
+    def _tell_policy(self, service: Service, notify: Callable[[Provider], None], provider: Provider) -> None:
+        """Tell a policy of a change; one that raises harms no other service type."""
+        try:
+            notify(provider)
+        except Exception as error:  # noqa: BLE001 - a user's policy
+            self.failures += 1
+            logger.opt(exception=error).error("the balancer {!r} raised", service.balancer_name)
+
+    # --- the caches
+
+    def _sweep(self, _: c.Sweep) -> None:
+        budget = SWEEP_ENTRIES_PER_TURN
+        is_done = True
+        for service in self._services.values():
+            is_done = service.balancer.sweep(budget) and is_done
+        self._is_sweeping = not is_done
+        if not is_done:
+            # The loop serves sockets between two of these turns.
+            self.runtime.call_later(0, self._me, c.Sweep())
+
+    def _tick(self, _: c.Tick) -> None:
+        now_s = int(self.runtime.time())
+        for service in self._services.values():
+            service.balancer.tick(now_s)
+        self._ticking = self.runtime.call_later(TICK_S, self.actor_ref, c.Tick())
+
+    # --- questions
+
+    def _when_ready(self, order: c.WhenReady) -> None:
+        self._ready_waiters.append(order)
+        self._look_whether_ready()
+
+    def _look_whether_ready(self) -> None:
+        if self._ready_waiters and all(service.view.providers for service in self._services.values()):
+            waiters, self._ready_waiters = self._ready_waiters, []
+            for waiter in waiters:
+                waiter.ready.settle()
+
+    def _take_stats(self, _: c.TakeStats) -> dict[str, Any]:
+        return {
+            "membership_version": self.version,
+            "asks": self.asks,
+            "retries": self.retries,
+            "failed_turns": self.failures,
+            "services": {
+                service.module: {
+                    "provider": service.group,
+                    "balancer": service.balancer_name,
+                    "providers": [provider.ring_name for provider in service.view.providers],
+                    **msgspec.structs.asdict(service.balancer.stats()),
+                }
+                for service in self._services.values()
+            },
+        }
+
+
+def _outcome(order: m.AskRecord | c.SendOrder) -> Any:
+    return order.answer if isinstance(order, m.AskRecord) else order.sent
+
+
+def _about(order: m.AskRecord | c.SendOrder) -> dict[str, str]:
+    return {"module": order.binding.module.name, "packet": order.binding.packet_class.__name__}

@@ -1,0 +1,66 @@
+"""What a discovery must do, and the simplest one: a list of addresses."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from zfoo_py.consumer.messages import Announced, Target
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+__all__ = ["Discovery", "StaticDiscovery"]
+
+
+
+class Discovery(Protocol):
+    """Tells a node which providers there are, and the others that this node is one.
+
+    Ordering: announcements come in the order in which the discovery learnt of them; each start, and each
+    reconnection, begins with a snapshot. Delivery: at least once; announcing twice is harmless. Every method is
+    called on the node's loop and none waits for the network longer than its own time limits.
+    """
+
+    async def start(self, announce: Callable[[Announced], None], *, watch: bool) -> None:
+        """Begin to announce (if ``watch``); return without waiting until it is reachable."""
+
+    def register(self, text: str) -> None:
+        """Announce this node's registration now and after every reconnection, until `leave`."""
+
+    async def leave(self) -> None:
+        """Say goodbye: the registration ends, the sessions of others to this node go on."""
+
+    async def stop(self) -> None:
+        """End everything; idempotent."""
+
+    def trouble(self) -> str:
+        """Return what is wrong right now and what to do about it, in one sentence; "" if nothing is."""
+
+
+class StaticDiscovery:
+    """A fixed list of addresses; which modules they provide, their Hello tells.
+
+    Args:
+        addresses: "host:port" each.
+    """
+
+    def __init__(self, addresses: Sequence[str]) -> None:
+        self._targets = tuple(Target("", address) for address in addresses)
+
+    async def start(self, announce: Callable[[Announced], None], *, watch: bool) -> None:
+        """Announce the list, once."""
+        if watch:
+            announce(Announced(joined=self._targets, snapshot=True))
+
+    def register(self, text: str) -> None:
+        """Do nothing: whoever wants this node has its address."""
+
+    async def leave(self) -> None:
+        """Do nothing: peers are told on their sessions."""
+
+    async def stop(self) -> None:
+        """Do nothing."""
+
+    def trouble(self) -> str:
+        """Return ""; a list of addresses has no trouble of its own."""
+        return "" if self._targets else "the static discovery has no addresses: set [discovery] addresses"

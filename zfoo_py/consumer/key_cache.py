@@ -1,0 +1,307 @@
+"""key → provider, remembered: bounded, expiring, and never in disagreement with the ring.
+
+zfoo's memory leak was such a memo without these bounds, so this is how each way of growing is closed:
+
+* **Exact.** An entry keeps its key's hash and the ring's `points_version` it was checked at. Under a newer ring the
+  entry asks again, by the stored hash; until it has, nobody is given its provider.
+* **Bounded.** `max_entries`, and no key over `MAX_KEY_BYTES` is remembered; so memory is bounded whatever the keys.
+* **Expiring.** An access writes the current tick (a coarse clock, given from outside) into the entry. A clock hand
+  goes round all entries, a few at each tick, and drops what was not asked for in `expire_after_ticks`. There is no full
+  sweep; each entry is inspected once per turn of the hand, so the cost of an entry's whole life is O(1).
+* **Swept.** After a change of the ring `sweep` turns the same hand in bounded steps until every entry was inspected.
+
+Inspecting an entry (by the hand, or by a pick that finds it outdated) has one of these outcomes, each counted once:
+
+=====================================  ===========================  =======================================
+its provider …                         counted as                   the entry
+=====================================  ===========================  =======================================
+still owns the key                     --                           stays
+lives, but another one owns the key    evictions["provider_up"]     is moved to the new owner
+is gone                                evictions["provider_down"]   the hand drops it; a pick refills it
+was not asked for in time              evictions["expired"]         the hand drops it; a pick refills it
+must make room                         evictions["capacity"]        is dropped
+=====================================  ===========================  =======================================
+
+`moved_keys` counts keys whose owner changed while they were remembered: provider_up + provider_down. A provider is its
+`ring_name`: one that comes back under the same name between two inspections has moved nothing.
+
+Pure and not thread-safe: the ConsumerActor owns it. Entries stand in a dict and in a deque, which is the clock: the
+hand takes from the left and puts back on the right; new entries come in on the right, already checked.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from sys import getsizeof
+from typing import Generic, Literal, Protocol, TypeVar
+
+from zfoo_py.consumer.hashing import CacheKey
+from zfoo_py.consumer.ring import HashRing
+
+__all__ = ["ENTRY_BYTES", "MAX_KEY_BYTES", "Entry", "EvictionCause", "KeyCache"]
+
+EvictionCause = Literal["provider_down", "provider_up", "expired", "capacity"]
+
+# A longer key (a pasted document, a number of 4,000 digits) is routed by the ring alone: 100,000 of them would be
+# bounded in number and still not in memory.
+MAX_KEY_BYTES = 1024
+# What an entry costs beside its key: the object, its hash and lane, and its places in dict and deque. From tracemalloc
+# at 100,000 entries; tests/consumer/test_key_cache.py compares.
+ENTRY_BYTES = 190
+# At capacity the oldest of so many leaves. Four come close to true LRU and cost a pick that misses 1 µs.
+_CAPACITY_SAMPLE = 4
+# The hand goes round ten times within the expiry time, so an unused entry is gone after 1.1 of it …
+_ROUNDS_PER_EXPIRY = 10
+# … unless the cache is so large that one tick would take longer than a turn of an actor should (2 ms).
+_MAX_STEPS_PER_TICK = 4096
+
+
+class _Named(Protocol):
+    ring_name: str
+
+
+P = TypeVar("P", bound=_Named)
+
+
+class Entry(Generic[P]):
+    """What is known of one key. Written by the cache and by the balancer's hit path only.
+
+    Attributes:
+        key: its `cache_key`.
+        provider: who owned it at `checked`.
+        hash: its `fnv_hash`.
+        lane: its `task_hash`.
+        checked: the ring's points_version when the owner was looked up last.
+        tick: of the last access.
+    """
+
+    __slots__ = ("checked", "hash", "key", "lane", "provider", "tick")
+
+    def __init__(self, key: CacheKey, provider: P, key_hash: int, lane: int, checked: int, tick: int) -> None:
+        self.key = key
+        self.provider = provider
+        self.hash = key_hash
+        self.lane = lane
+        self.checked = checked
+        self.tick = tick
+
+
+class KeyCache(Generic[P]):
+    """The remembered keys of one ring.
+
+    A hit is inlined by the caller (see `CachedConsistentHashBalancer.route`)::
+
+        entry = cache.entries.get(cache_key(key))
+        if entry is not None and entry.checked == cache.version and entry.tick >= cache.oldest_tick:
+            entry.tick = cache.now_tick
+            cache.hits += 1
+            return entry.provider, entry.lane
+
+    Any other entry goes through `renew`, a key without entry through `put`.
+
+    Args:
+        ring: who owns a hash.
+        providers: ring name → provider, for exactly the names in the ring.
+        max_entries: at most so many keys are remembered.
+        expire_after_ticks: ticks without access after which an entry is dropped.
+
+    Raises:
+        ValueError: if a bound is below 1.
+    """
+
+    __slots__ = (
+        "_clock",
+        "_key_bytes",
+        "_providers",
+        "_ring",
+        "_steps_due",
+        "_unswept",
+        "entries",
+        "evictions",
+        "expire_after_ticks",
+        "hits",
+        "max_entries",
+        "misses",
+        "now_tick",
+        "oldest_tick",
+        "version",
+    )
+
+    def __init__(
+        self, ring: HashRing, providers: Mapping[str, P], *, max_entries: int, expire_after_ticks: int
+    ) -> None:
+        if max_entries < 1 or expire_after_ticks < 1:
+            raise ValueError(
+                f"max_entries and expire_after_ticks must be at least 1, not {max_entries} and {expire_after_ticks}"
+            )
+        self._ring = ring
+        self._providers = providers
+        self.max_entries = max_entries
+        self.expire_after_ticks = expire_after_ticks
+        self.entries: dict[CacheKey, Entry[P]] = {}
+        self._clock: deque[Entry[P]] = deque()
+        self._unswept = 0  # so many entries, from the left, were not inspected since the ring last changed
+        self._steps_due = 0.0
+        self._key_bytes = 0
+        self.version = ring.points_version
+        self.now_tick = 0
+        self.oldest_tick = -expire_after_ticks  # an entry last accessed before it is expired
+        self.hits = 0
+        self.misses = 0
+        self.evictions: dict[EvictionCause, int] = {"provider_down": 0, "provider_up": 0, "expired": 0, "capacity": 0}
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    @property
+    def estimated_bytes(self) -> int:
+        """Memory of all entries with their keys, without the providers; within about a fifth. O(1)."""
+        return len(self.entries) * ENTRY_BYTES + self._key_bytes
+
+    @property
+    def moved_keys(self) -> int:
+        """Keys whose owner changed while they were remembered."""
+        return self.evictions["provider_up"] + self.evictions["provider_down"]
+
+    @property
+    def unswept(self) -> int:
+        """Entries that the hand still has to inspect since the ring changed."""
+        return self._unswept
+
+    # --- picks
+
+    def put(self, key: CacheKey, provider: P, key_hash: int, lane: int) -> None:
+        """Remember a key that has no entry, as looked up just now. O(1); makes room first if there is none."""
+        self.misses += 1
+        key_bytes = _sizeof(key)
+        if key_bytes > MAX_KEY_BYTES:
+            return
+        if len(self.entries) >= self.max_entries:
+            self._make_room()
+        entry = Entry(key, provider, key_hash, lane, self.version, self.now_tick)
+        self.entries[key] = entry
+        self._clock.append(entry)
+        self._key_bytes += key_bytes
+
+    def renew(self, entry: Entry[P]) -> P:
+        """The present owner of an entry that is expired or older than the ring. O(log points).
+
+        A hit is counted if the remembered provider was right, else a miss.
+        """
+        if entry.tick < self.oldest_tick:
+            self.evictions["expired"] += 1
+            self.misses += 1
+            entry.provider = self._owner_of(entry)
+            entry.checked = self.version
+        elif self._check(entry):
+            self.hits += 1
+        else:
+            self.misses += 1
+        entry.tick = self.now_tick
+        return entry.provider
+
+    # --- changes and time
+
+    def ring_changed(self) -> None:
+        """To be called in the same turn, after every change of the ring and of `providers`. O(1)."""
+        self.version = self._ring.points_version
+        self._unswept = len(self._clock)
+        if not self._providers:
+            self.evictions["provider_down"] += len(self.entries)
+            self.clear()
+
+    def clear(self) -> None:
+        """Forget all keys; counters stay."""
+        self.entries.clear()
+        self._clock.clear()
+        self._unswept = 0
+        self._key_bytes = 0
+
+    def tick(self, now_tick: int) -> None:
+        """Time has passed: move the hand by its share, at most 4,096 entries. A clock that went back is ignored."""
+        elapsed = now_tick - self.now_tick
+        if elapsed <= 0:
+            return
+        self.now_tick = now_tick
+        self.oldest_tick = now_tick - self.expire_after_ticks
+        self._steps_due += len(self._clock) * elapsed * _ROUNDS_PER_EXPIRY / self.expire_after_ticks
+        steps = min(int(self._steps_due), len(self._clock), _MAX_STEPS_PER_TICK)
+        self._steps_due = min(self._steps_due - steps, 1.0)
+        self._turn_hand(steps)
+
+    def sweep(self, budget_entries: int) -> bool:
+        """Inspect up to so many entries (about 0.7 µs each); True when none is left from before the last change."""
+        self._turn_hand(min(budget_entries, self._unswept))
+        return self._unswept == 0
+
+    # --- the hand
+
+    def _turn_hand(self, steps: int) -> None:
+        clock = self._clock
+        for _ in range(steps):
+            entry = clock.popleft()
+            if self._inspect(entry):
+                clock.append(entry)
+        self._unswept = max(0, self._unswept - steps)
+
+    def _inspect(self, entry: Entry[P]) -> bool:
+        """Whether the entry stays; it is dropped from `entries` and counted otherwise."""
+        if entry.tick < self.oldest_tick:
+            self._drop(entry, "expired")
+            return False
+        if entry.checked != self.version:
+            old = entry.provider.ring_name
+            if not self._check(entry) and old not in self._providers:
+                self._forget(entry)
+                return False
+        return True
+
+    def _check(self, entry: Entry[P]) -> bool:
+        """Ask the ring again; whether the owner is the same. Counts the eviction and moves the entry otherwise."""
+        old = entry.provider.ring_name
+        entry.provider = owner = self._owner_of(entry)
+        entry.checked = self.version
+        if owner.ring_name == old:
+            return True
+        self.evictions["provider_up" if old in self._providers else "provider_down"] += 1
+        return False
+
+    def _owner_of(self, entry: Entry[P]) -> P:
+        name = self._ring.owner_of_hash(entry.hash)
+        return self._providers[name]  # type: ignore[index]  # without providers there are no entries
+
+    def _make_room(self) -> None:
+        """Inspect a few entries; if all stay, drop the one that was accessed longest ago."""
+        clock = self._clock
+        sample: list[Entry[P]] = []
+        for _ in range(min(_CAPACITY_SAMPLE, len(clock))):
+            entry = clock.popleft()
+            self._unswept = max(0, self._unswept - 1)
+            if self._inspect(entry):
+                sample.append(entry)
+        if len(self.entries) >= self.max_entries:
+            oldest = min(sample, key=_tick_of)
+            sample.remove(oldest)
+            self._drop(oldest, "capacity")
+        clock.extend(sample)
+
+    def _drop(self, entry: Entry[P], cause: EvictionCause) -> None:
+        self.evictions[cause] += 1
+        self._forget(entry)
+
+    def _forget(self, entry: Entry[P]) -> None:
+        del self.entries[entry.key]
+        self._key_bytes -= _sizeof(entry.key)
+
+
+def _tick_of(entry: Entry[P]) -> int:
+    return entry.tick
+
+
+def _sizeof(key: CacheKey) -> int:
+    if isinstance(key, tuple):
+        kind, text = key
+        shared = kind[0] != "("  # the kinds of tuples are made anew, the others are constants
+        return getsizeof(key) + getsizeof(text) + (0 if shared else getsizeof(kind))
+    return getsizeof(key)

@@ -1,0 +1,152 @@
+"""The messages of the consumer: who provides what, what discovery says, what is asked one way.
+
+    Consumer (facade)  → ConsumerActor    AskRecord (zfoo_py.net.messages), SendOrder, Retry
+    RegistryActor      → ConsumerActor    Snapshot, MembershipChange (zfoo_py.net.messages)
+    anyone             → ConsumerActor    WhenReady, TakeStats (questions), RegistryRestarted
+    Discovery          → ConnectorActor   Announced
+    SessionActor       → ConnectorActor   TargetUp, TargetDown
+    dialling           → ConnectorActor   DialFailed; its own timer: Redial
+    sessions           → DirectoryActor   Registered, Unregistered, Watching, SessionDown
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from zfoo_py.actor import Control, LoopActorRef, LoopFuture
+
+if TYPE_CHECKING:
+    from zfoo_py.net.session import Session
+    from zfoo_py.protocol.packet import Binding
+
+__all__ = [
+    "Announced",
+    "DialFailed",
+    "Redial",
+    "Registered",
+    "RegistryRestarted",
+    "Retry",
+    "SendOrder",
+    "Sweep",
+    "TakeStats",
+    "Target",
+    "TargetDown",
+    "TargetUp",
+    "Tick",
+    "Unregistered",
+    "Watching",
+    "WhenReady",
+]
+
+
+class SendOrder(msgspec.Struct, frozen=True):
+    """Order: send this packet one way to the provider of its key; ``sent`` ends when it is in an outbox."""
+
+    binding: Binding
+    head: bytes
+    key: Any
+    sent: LoopFuture[None]
+    tries: int = 0
+
+
+class Retry(msgspec.Struct, frozen=True):
+    """Order: pick again for what came back unwritten (an AskRecord or a SendOrder)."""
+
+    order: Any
+    reason: str
+
+
+class Tick(msgspec.Struct, frozen=True):
+    """Fact: a tick of the coarse clock that cache entries are dated with has passed."""
+
+
+class Sweep(msgspec.Struct, frozen=True):
+    """Order: go on with the background sweep of the caches, for one bounded turn."""
+
+
+class RegistryRestarted(Control, frozen=True):
+    """Fact: the registry is a new one; subscribe again."""
+
+
+class WhenReady(msgspec.Struct, frozen=True):
+    """Order: settle ``ready`` once every consumed module has a provider."""
+
+    ready: LoopFuture[None]
+
+
+class TakeStats(msgspec.Struct, frozen=True):
+    """Question: the consumer's figures, a dict per service type."""
+
+
+class Target(msgspec.Struct, frozen=True):
+    """A provider to connect to: its announced text, or "" where only the address is known (static)."""
+
+    text: str
+    address: str
+
+
+class Announced(msgspec.Struct, frozen=True):
+    """Fact: what discovery says.
+
+    Attributes:
+        joined: providers that are there.
+        left: providers that said goodbye: finish what is in flight with them, then close.
+        lost: providers whose registration ended without goodbye: do not dial them any more, but silence alone
+            closes nothing.
+        snapshot: ``joined`` is all there is; whoever is missing is treated as lost.
+    """
+
+    joined: tuple[Target, ...] = ()
+    left: tuple[Target, ...] = ()
+    lost: tuple[Target, ...] = ()
+    snapshot: bool = False
+
+
+class TargetUp(msgspec.Struct, frozen=True):
+    """Fact: a session to the target carries packets."""
+
+    target: Target
+    ref: LoopActorRef[Any]
+    session: Session
+
+
+class TargetDown(msgspec.Struct, frozen=True):
+    """Fact: the session to the target has ended."""
+
+    target: Target
+    reason: str
+
+
+class DialFailed(msgspec.Struct, frozen=True):
+    """Fact: no session to the target could be opened."""
+
+    target: Target
+    reason: str
+
+
+class Redial(msgspec.Struct, frozen=True):
+    """Fact: the backoff of a target is over."""
+
+    target: Target
+
+
+class Registered(msgspec.Struct, frozen=True):
+    """Order of a session: this registration lives as long as I do."""
+
+    session: Session
+    text: str
+
+
+class Unregistered(msgspec.Struct, frozen=True):
+    """Order of a session: this registration says goodbye."""
+
+    session: Session
+    text: str
+
+
+class Watching(msgspec.Struct, frozen=True):
+    """Order of a session: send me what is registered now and every change."""
+
+    session: Session

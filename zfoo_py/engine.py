@@ -1,0 +1,434 @@
+"""A started node's inside: its runtime, its core actors and their restarts, its sessions, its end.
+
+`zfoo_py.node` decides what a node is and checks it; this file makes it run. Everything here belongs to the
+loop's thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from loguru import logger
+
+from zfoo_py.actor import Abort, CoreRef, LoopFuture, Runtime
+from zfoo_py.config import parse_address
+from zfoo_py.consumer import messages as c
+from zfoo_py.consumer.balancer import Balancer, BalancerOptions, ServiceView
+from zfoo_py.consumer.connector_actor import ConnectorActor
+from zfoo_py.consumer.consumer import Consumer
+from zfoo_py.consumer.consumer_actor import ConsumerActor, Service
+from zfoo_py.consumer.directory_actor import DirectoryActor
+from zfoo_py.consumer.discovery import Discovery, StaticDiscovery
+from zfoo_py.consumer.embedded_io import EmbeddedDiscovery
+from zfoo_py.consumer.hashing import task_hash
+from zfoo_py.errors import ConfigError, NotReadyError, SessionClosedError
+from zfoo_py.events import Events, Undelivered
+from zfoo_py.log import rate_limited
+from zfoo_py.net import messages as m
+from zfoo_py.net.registry_actor import RegistryActor
+from zfoo_py.net.session_actor import WIRE_VERSION, SessionActor, SessionEnv
+from zfoo_py.net.tcp_io import Listener, TcpConnection, dial, listen
+from zfoo_py.protocol.common import (
+    DirectoryChange,
+    DirectoryRegister,
+    DirectoryUnregister,
+    DirectoryWatch,
+    Hello,
+    Message,
+)
+from zfoo_py.protocol.msgpack_codec import MsgpackCodec
+from zfoo_py.protocol.registration import Registration, ServiceName, Subscription
+from zfoo_py.router.router import Interceptor, Router
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from zfoo_py.actor import LoopActor, LoopActorRef
+    from zfoo_py.config import Consume, NodeConfig
+    from zfoo_py.net.session import Session
+    from zfoo_py.protocol.packet import Packet, PacketTable
+    from zfoo_py.router.receivers import Receiver
+
+__all__ = ["Engine", "Parts"]
+
+# Restarts of core actors within a second after which the next one waits that long: a fault that is there at
+# once again must not spin the loop.
+MAX_RESTARTS_PER_S = 10
+
+# Messages kept for a core actor while it is being restarted; a restart takes one turn of the loop.
+RESTART_LIMIT_MESSAGES = 100_000
+
+# What worker threads get to finish their receivers after draining, before they are abandoned (daemons).
+WORKER_STOP_S = 1.0
+
+
+class Parts(msgspec.Struct, frozen=True):
+    """What a node was declared with, checked.
+
+    Attributes:
+        node: for ``session.node``.
+        id: name of the node.
+        config: its configuration.
+        table: mapping of packets.
+        receivers: by packet class.
+        events: where it publishes.
+        balancers: factories by name.
+        interceptors: hooks.
+        discovery: the application's own, or None: as configured.
+    """
+
+    node: Any
+    config: NodeConfig
+    table: PacketTable
+    receivers: Mapping[type[Packet], Receiver]
+    events: Events
+    balancers: Mapping[str, Callable[[BalancerOptions], Balancer]]
+    interceptors: tuple[Interceptor, ...]
+    discovery: Discovery | None
+
+
+class Engine:
+    """Runs a node on the loop it is made on.
+
+    Args:
+        parts: what the node is.
+        loop: the running loop.
+    """
+
+    def __init__(self, parts: Parts, loop: asyncio.AbstractEventLoop) -> None:
+        self._parts = parts
+        self._config = config = parts.config
+        self._limits = limits = config.limits
+        self._events = parts.events
+        self._random = random.Random()  # noqa: S311 - balancing and jitter, no secrets
+        self._sids = itertools.count(1)  # zfoo: one counter for both sides, from 1
+        self._is_stopped = False
+        self._registration_text = ""
+        self._dials: set[asyncio.Task[None]] = set()
+        self._listeners: list[Listener] = []
+        self.address = ""
+        self.discovery_address = config.discovery.address if config.discovery.kind == "embedded" else ""
+        self.undelivered = 0
+        self.runtime = Runtime(loop, inbox_limit_messages=limits.inbox_limit_messages)
+        self.codec = MsgpackCodec(parts.table)
+        self.router = Router(
+            self.runtime,
+            self.codec,
+            parts.receivers,
+            frozenset(provided.module for provided in config.provides),
+            limits,
+            parts.events,
+            task_hash,
+            parts.interceptors,
+        )
+        self._restarted_at_s: list[float] = []
+        self.registry = CoreRef(RESTART_LIMIT_MESSAGES, lambda core: self._restart(core, self._spawn_registry))
+        self.consumer_ref = CoreRef(RESTART_LIMIT_MESSAGES, lambda core: self._restart(core, self._spawn_consumer))
+        self.connector = CoreRef(RESTART_LIMIT_MESSAGES, lambda core: self._restart(core, self._spawn_connector))
+        self.directory = CoreRef(RESTART_LIMIT_MESSAGES, lambda core: self._restart(core, self._spawn_directory))
+        self._env = SessionEnv(
+            registry=self.registry,
+            codec=self.codec,
+            node=parts.node,
+            receive=self.router.receive,
+            hello=self._hello,
+            limits=limits,
+            warn=_warn_peer,
+            undelivered=self._undelivered,
+        )
+        self._spawn_registry()
+        self._spawn_consumer()
+        self._spawn_connector()
+        if config.discovery.host:
+            self._spawn_directory()
+        self.consumer = Consumer(
+            self.runtime,
+            self.codec,
+            self.consumer_ref,
+            self.router,
+            ask_timeout_s=limits.ask_timeout_s,
+            needs_key={service.module: service.balancer.needs_key for service in self._services},
+        )
+
+    # --- core actors: each is spawned at the start, and again whenever it dies
+
+    def _spawn_registry(self) -> None:
+        previous = self.registry.actor
+        if not isinstance(previous, RegistryActor):
+            self._attach(self.registry, RegistryActor, self._events, on_session_down=self._session_down)
+            return
+        sessions = [actor.actor_ref for actor in self.runtime.actors if isinstance(actor, SessionActor)]
+        self._attach(
+            self.registry,
+            RegistryActor,
+            self._events,
+            first_version=previous.version,
+            life=previous.life + 1,
+            sessions=sessions,
+            on_session_down=self._session_down,
+        )
+        self.consumer_ref.tell(c.RegistryRestarted())
+
+    def _spawn_consumer(self) -> None:
+        # Also after a restart with fresh balancers: the registry's snapshot fills them.
+        self._services = [self._service(consumed) for consumed in self._config.consumes]
+        self._attach(
+            self.consumer_ref, ConsumerActor, self.consumer_ref, self.registry, self._services, self._events
+        )
+
+    def _spawn_connector(self) -> None:
+        previous = self.connector.actor
+        actor = self._attach(
+            self.connector,
+            ConnectorActor,
+            frozenset((consumed.module, consumed.provider) for consumed in self._config.consumes),
+            self._dial_target,
+            reconnect_min_s=self._limits.reconnect_min_s,
+            reconnect_max_s=self._limits.reconnect_max_s,
+            jitter=self._random.random,
+        )
+        if isinstance(previous, ConnectorActor):
+            actor.take_over(previous.links())
+
+    def _spawn_directory(self) -> None:
+        previous = self.directory.actor
+        if isinstance(previous, DirectoryActor):
+            self._attach(self.directory, DirectoryActor, previous.registered.items(), previous.watching.values())
+            return
+        self._attach(self.directory, DirectoryActor)
+        install, tell = self.router.install, self.directory
+        install(DirectoryRegister, lambda session, packet: tell.tell(c.Registered(session, packet.text)))
+        install(DirectoryUnregister, lambda session, packet: tell.tell(c.Unregistered(session, packet.text)))
+        install(DirectoryWatch, lambda session, _: tell.tell(c.Watching(session)))
+
+    def _attach(self, core: CoreRef, actor_class: type[Any], *args: Any, **kwargs: Any) -> Any:
+        ref = self.runtime.spawn(actor_class, *args, **kwargs)
+        core.attach(ref)
+        return core.actor
+
+    def _restart(self, core: CoreRef, spawn: Callable[[], None]) -> None:
+        if self._is_stopped:
+            return
+        now_s = self.runtime.time()
+        self._restarted_at_s = [at_s for at_s in self._restarted_at_s if at_s > now_s - 1.0]
+        self._restarted_at_s.append(now_s)
+        logger.error("{} died; it is started anew", type(core.actor).__name__)
+        delay_s = 0.0 if len(self._restarted_at_s) <= MAX_RESTARTS_PER_S else 1.0
+        self.runtime.timers.call_later(delay_s, lambda: None if self._is_stopped else spawn())
+
+    def _service(self, consumed: Consume) -> Service:
+        options = BalancerOptions(
+            rng=random.Random(self._random.random()),  # noqa: S311 - balancing
+            max_entries=self._limits.max_cache_entries,
+            expire_after_access_s=self._limits.expire_after_access_s,
+        )
+        balancer = self._parts.balancers[consumed.balancer](options)
+        view = ServiceView(module=consumed.module)
+        return Service(consumed.module, consumed.provider, consumed.balancer, balancer, view)
+
+    # --- sessions
+
+    def _hello(self) -> Hello:
+        return Hello(
+            wire_version=WIRE_VERSION,
+            kind="node",
+            node_id=self._config.id,
+            registration=self._registration_text,
+            max_frame_bytes=self._limits.max_frame_bytes,
+        )
+
+    def _accepted(self, connection: TcpConnection) -> LoopActorRef[Any] | None:
+        if len(self.runtime.actors) >= self._limits.max_connections:
+            _warn_peer("listener", f"refused {connection.peer}: {len(self.runtime.actors)} sessions are open")
+            return None
+        return self.runtime.spawn(SessionActor, self._env, next(self._sids), "server", connection)
+
+    def _make_accepted(self) -> TcpConnection:
+        limits = self._limits
+        return TcpConnection(self.runtime, limits.max_client_frame_bytes, limits.outbox_limit_bytes, self._accepted)
+
+    def _dial_target(self, target: c.Target) -> None:
+        self.open_session(target, self.connector.tell)
+
+    def open_session(self, target: c.Target, report: Callable[[Any], None]) -> None:
+        """Open a client session in a task of its own; ``report`` gets TargetUp, TargetDown or DialFailed."""
+        if self._is_stopped:
+            return
+        task = self.runtime.loop.create_task(self._dial(target, report), name=f"zfoo_py dial {target.address}")
+        self._dials.add(task)
+        task.add_done_callback(self._dials.discard)
+
+    async def _dial(self, target: c.Target, report: Callable[[Any], None]) -> None:
+        limits = self._limits
+
+        def opened(connection: TcpConnection) -> LoopActorRef[Any]:
+            def watch(fact: m.SessionUp | m.SessionDown) -> None:
+                if isinstance(fact, m.SessionUp):
+                    report(c.TargetUp(target, fact.ref, fact.session))
+                else:
+                    report(c.TargetDown(target, fact.reason))
+
+            announced = target.text or None
+            return self.runtime.spawn(
+                SessionActor, self._env, next(self._sids), "client", connection, announced, watch
+            )
+
+        def make() -> TcpConnection:
+            return TcpConnection(self.runtime, limits.max_frame_bytes, limits.outbox_limit_bytes, opened)
+
+        try:
+            address = parse_address(target.address)
+            await dial(address.host, address.port, make, limits.connect_timeout_s)
+        except (SessionClosedError, ConfigError) as error:
+            report(c.DialFailed(target, str(error)))
+
+    def _session_down(self, sid: int) -> None:
+        if self._config.discovery.host:
+            self.directory.tell(m.SessionDown(sid, "the session ended"))
+
+    def _undelivered(self, packet: str, module: str, reason: str) -> None:
+        self.undelivered += 1
+        if self._events.wants(Undelivered):
+            self._events.publish(Undelivered(packet, reason, module))
+
+    # --- starting
+
+    async def start(self) -> None:
+        """Listen, register, connect, and wait for the consumed modules.
+
+        Raises:
+            ConfigError: an address cannot be used.
+            NotReadyError: no provider of a consumed module in time.
+        """
+        await self._listen()
+        config = self._config
+        registration = Registration(
+            id=config.id,
+            address=self.address or None,
+            provides=tuple(ServiceName(provided.module, provided.name) for provided in config.provides),
+            consumes=tuple(Subscription(consumed.balancer, consumed.provider) for consumed in config.consumes),
+        )
+        self._registration_text = registration.text
+        self._discovery = self._make_discovery()
+        if config.provides or config.consumes:
+            await self._discovery.start(self.connector.tell, watch=bool(config.consumes))
+        if config.provides:
+            self._discovery.register(self._registration_text)
+        if config.consumes:
+            await self._wait_ready()
+
+    async def _listen(self) -> None:
+        if self._config.address is not None:
+            address = parse_address(self._config.address)
+            listener = await listen(address.host, address.port, self._make_accepted)
+            self._listeners.append(listener)
+            self.address = listener.address
+        if self._config.discovery.host:
+            address = parse_address(self._config.discovery.address)
+            listener = await listen(address.host, address.port, self._make_accepted)
+            self._listeners.append(listener)
+            self.discovery_address = listener.address
+
+    def _make_discovery(self) -> Discovery:
+        if self._parts.discovery is not None:
+            return self._parts.discovery
+        if self._config.discovery.kind == "static":
+            return StaticDiscovery(self._config.discovery.addresses)
+        embedded = EmbeddedDiscovery(
+            self.discovery_address,
+            self.open_session,
+            self.runtime.timers,
+            reconnect_min_s=self._limits.reconnect_min_s,
+            reconnect_max_s=self._limits.reconnect_max_s,
+            jitter=self._random.random,
+            warn=lambda text: _warn_peer("discovery", text),
+        )
+        self.router.install(DirectoryChange, embedded.on_change)
+        self.router.install(Message, _log_message)
+        return embedded
+
+    async def _wait_ready(self) -> None:
+        ready: LoopFuture[None] = LoopFuture()
+        self.consumer_ref.tell(c.WhenReady(ready))
+        try:
+            async with asyncio.timeout(self._limits.ready_timeout_s):
+                await ready
+        except TimeoutError as error:
+            missing = self.missing()
+            trouble = self._discovery.trouble()
+            why = f"; {trouble}" if trouble else ": is one running, and registered with the same discovery?"
+            names = ", ".join(repr(name) for name in missing)
+            msg = f"no provider of module {names} within {self._limits.ready_timeout_s} s{why}"
+            raise NotReadyError(msg, missing=missing) from error
+
+    def missing(self) -> tuple[str, ...]:
+        """Return the consumed modules that have no provider now."""
+        return tuple(service.module for service in self._services if not service.view.providers)
+
+    # --- stopping
+
+    async def drain(self) -> None:
+        """Leave discovery, take nothing new, finish what is in work and in flight, up to ``drain_timeout_s``."""
+        await self._discovery.leave()
+        for listener in self._listeners:
+            await listener.close()
+        self.connector.detach()
+        if self.connector.ref is not None:
+            await self.connector.ref.stop(block=False)
+        sessions = [actor for actor in self.runtime.actors if isinstance(actor, SessionActor)]
+        for actor in sessions:
+            order = m.Retire("this node stops") if actor.session.side == "client" else m.Drain()
+            self.runtime.deliver(actor.actor_ref, order)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._limits.drain_timeout_s):
+                await self.router.drained()
+                for actor in sessions:
+                    if actor.session.kind != "client":  # an outside client does not know that it should go
+                        await actor.ended
+
+    async def stop(self) -> None:
+        """End every dial, session, actor, driver and worker."""
+        self._is_stopped = True
+        for core in (self.registry, self.consumer_ref, self.connector, self.directory):
+            core.detach()
+        for listener in self._listeners:
+            await listener.close()
+        for task in list(self._dials):
+            task.cancel()
+        if self._dials:
+            await asyncio.wait(self._dials)
+        if hasattr(self, "_discovery"):
+            await self._discovery.stop()
+        workers = await self.router.stop()
+        actors: list[LoopActor] = sorted(self.runtime.actors, key=lambda actor: not isinstance(actor, SessionActor))
+        for actor in actors:  # sessions first: their last words are for the core actors
+            self.runtime.deliver(actor.actor_ref, Abort("this node stops"))
+        await _abandon_after(workers, WORKER_STOP_S)
+        await asyncio.sleep(0)  # the transports that were closed say so
+        await asyncio.sleep(0)
+
+
+async def _abandon_after(workers: list[Any], wait_s: float) -> None:
+    """Wait for worker threads to end, but not for one that hangs."""
+    if not workers:
+        return
+    loop = asyncio.get_running_loop()
+    deadline_s = loop.time() + wait_s
+    while any(worker.is_alive() for worker in workers) and loop.time() < deadline_s:
+        await asyncio.sleep(0.005)
+    hanging = sum(worker.is_alive() for worker in workers)
+    if hanging:
+        logger.warning("{} worker threads are still in a receiver after {} s; they are abandoned", hanging, wait_s)
+
+
+def _warn_peer(peer: str, text: str) -> None:
+    rate_limited(f"peer {peer}", text)
+
+
+def _log_message(session: Session, message: Message) -> None:
+    _warn_peer(session.peer, f"{session.peer} says: {message.message}")

@@ -1,0 +1,1 @@
+"""Sessions: one TCP connection each, their state, and the registry of all."""

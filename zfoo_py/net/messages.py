@@ -1,0 +1,264 @@
+"""Every message of the session layer: facts and orders, frozen.
+
+Read this first: who says what to whom.
+
+    tcp_io      → SessionActor    Received, WritePaused, WriteResumed, Lost
+    connector   → SessionActor    Retire, Abort
+    consumer    → SessionActor    Outbound, Send
+    router      → SessionActor    Reply, Finished, Outbound, Send, Close, BindUid
+    SessionActor→ RegistryActor   SessionUp, SessionDown, ProviderUp, ProviderDown, BindUid, CountersReport
+    SessionActor→ whoever asked   Undelivered (an Outbound or Send that was never written)
+    RegistryActor→ subscribers    Snapshot, MembershipChange
+    RegistryActor→ SessionActor   ReportYourself (after a restart of the registry)
+
+Those that inherit `Control` overtake all others (see `zfoo_py.actor`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from zfoo_py.actor import Control, CoreRef, LoopActorRef, LoopFuture
+
+if TYPE_CHECKING:
+    from zfoo_py.errors import FrameError
+    from zfoo_py.protocol.packet import Binding, Packet
+    from zfoo_py.protocol.registration import Registration
+
+__all__ = [
+    "AskRecord",
+    "BindUid",
+    "Close",
+    "CountersReport",
+    "Drain",
+    "Expire",
+    "Finished",
+    "HeartbeatDue",
+    "HelloLate",
+    "ListSessions",
+    "Lost",
+    "MembershipChange",
+    "Outbound",
+    "ProviderDown",
+    "ProviderUp",
+    "Received",
+    "Reply",
+    "ReportYourself",
+    "Retire",
+    "Send",
+    "SessionDown",
+    "SessionReport",
+    "SessionUp",
+    "Snapshot",
+    "Subscribe",
+    "Undelivered",
+    "WritePaused",
+    "WriteResumed",
+]
+
+
+class AskRecord(msgspec.Struct, frozen=True):
+    """One ask, from the call site to its outcome.
+
+    Attributes:
+        binding: of the asked packet.
+        head: the packet, encoded in the caller's context.
+        key: the balancing key; None if there is none.
+        deadline_s: on the node's monotonic clock.
+        expects: class of the answer, or None for any.
+        answer: what the caller waits for.
+        returns_to: who picks again if it was never written; None: the ask fails.
+        is_default_timeout: its timeout is the node's default, so deadlines come in order of asking.
+        tries: how often it was picked before.
+    """
+
+    binding: Binding
+    head: bytes
+    key: Any
+    deadline_s: float
+    expects: type[Packet] | None
+    answer: LoopFuture[Any]
+    returns_to: CoreRef | None
+    is_default_timeout: bool
+    tries: int = 0
+
+
+class Outbound(msgspec.Struct, frozen=True):
+    """Order: send this ask. Its lane is the 32-bit task hash of the key, None without key."""
+
+    call: AskRecord
+    lane: int | None
+    provider: str
+
+
+class Send(msgspec.Struct, frozen=True):
+    """Order: send this packet one way. ``sent`` is settled when it is in the outbox, or cannot be."""
+
+    head: bytes
+    lane: int | None
+    packet: str
+    module: str
+    sent: LoopFuture[None] | None
+    order: Any  # the consumer's order it came from, given back with Undelivered
+    provider: str = ""
+    returns_to: CoreRef | None = None
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """Order: answer the peer's ask with this encoded packet; ``finishes``: its receiver is out of work too."""
+
+    signal_id: int
+    head: bytes
+    finishes: bool
+
+
+class Finished(msgspec.Struct, frozen=True):
+    """Fact: a packet of this session's is out of work."""
+
+
+class Close(msgspec.Struct, frozen=True):
+    """Order: close the session after everything sent before."""
+
+    reason: str
+
+
+class Retire(msgspec.Struct, frozen=True):
+    """Order: take no new asks, finish those in flight, then close."""
+
+    reason: str
+
+
+class Drain(msgspec.Struct, frozen=True):
+    """Order: tell the peer that this node stops; the peer closes when it has its answers."""
+
+
+class BindUid(msgspec.Struct, frozen=True):
+    """Order: this user is logged in on this session."""
+
+    sid: int
+    uid: int
+
+
+class Received(msgspec.Struct, frozen=True):
+    """Fact: one chunk held these complete frames, and perhaps a fault after them."""
+
+    bodies: list[Any]
+    byte_count: int
+    error: FrameError | None
+
+
+class WritePaused(msgspec.Struct, frozen=True):
+    """Fact: the transport holds more than the outbox limit."""
+
+
+class WriteResumed(msgspec.Struct, frozen=True):
+    """Fact: the transport has room again."""
+
+
+class Lost(msgspec.Struct, frozen=True):
+    """Fact: the connection has ended; handled after every frame received before."""
+
+    reason: str
+
+
+class Undelivered(msgspec.Struct, frozen=True):
+    """Fact: this order was never written; picking again is safe."""
+
+    order: Any
+    reason: str
+
+
+class Expire(msgspec.Struct, frozen=True):
+    """Fact: the earliest deadline of the pending asks has come."""
+
+
+class HelloLate(msgspec.Struct, frozen=True):
+    """Fact: ``hello_timeout_s`` has passed since the connection stood."""
+
+
+class HeartbeatDue(Control, frozen=True):
+    """Fact: the heartbeat interval or wait has passed."""
+
+
+class SessionUp(Control, frozen=True):
+    """Fact: a session carries packets; ``record`` is a `zfoo_py.net.session.SessionRecord`."""
+
+    record: Any
+    ref: LoopActorRef[Any]
+    session: Any
+
+
+class SessionDown(Control, frozen=True):
+    """Fact: a session has ended."""
+
+    sid: int
+    reason: str
+
+
+class ProviderUp(Control, frozen=True):
+    """Fact: a session to this provider takes asks."""
+
+    sid: int
+    registration: Registration
+    ref: LoopActorRef[Any]
+
+
+class ProviderDown(Control, frozen=True):
+    """Fact: this session takes no more asks."""
+
+    sid: int
+    reason: str
+
+
+class CountersReport(Control, frozen=True):
+    """Fact: a session's counters, once a second while they change."""
+
+    sid: int
+    frames_in: int
+    frames_out: int
+    bytes_in: int
+    bytes_out: int
+
+
+class Subscribe(Control, frozen=True):
+    """Order: send me a Snapshot now and every MembershipChange after it."""
+
+    subscriber: CoreRef
+
+
+class Snapshot(Control, frozen=True):
+    """Fact: the providers as of a membership version."""
+
+    version: int
+    providers: tuple[ProviderUp, ...]
+
+
+class MembershipChange(Control, frozen=True):
+    """Fact: change number ``version``; the one before had ``version - 1``."""
+
+    version: int
+    change: ProviderUp | ProviderDown
+
+
+class ListSessions(msgspec.Struct, frozen=True):
+    """Question: the records of all sessions, or of those of one uid, or of one provided module."""
+
+    uid: int | None = None
+    module: str | None = None
+
+
+class ReportYourself(Control, frozen=True):
+    """Order: tell the (new) registry who you are."""
+
+    registry_life: int
+
+
+class SessionReport(Control, frozen=True):
+    """Fact: what a session is, for a registry that starts anew; None where it is not up."""
+
+    registry_life: int
+    urn: str
+    up: SessionUp | None
+    provider: ProviderUp | None

@@ -1,0 +1,176 @@
+"""What a session is: its states, its record, and the handle that receivers get.
+
+Theory of operation. A session is one TCP connection between two nodes, or between a client and a node. It
+begins when the connection stands (``CONNECTING``), exchanges one Hello each way (``HELLO``), carries packets
+(``UP``), may be told by either side to finish what it has and take nothing new (``DRAINING``), and ends
+(``DOWN``). Every change of state is a line of `TRANSITIONS`; an event that has no line in a state is a bug
+and raises `IllegalTransitionError`. An event that may come late and means nothing then has a line that stays.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from zfoo_py.errors import BackpressureError, IllegalTransitionError, SessionClosedError
+from zfoo_py.net.messages import BindUid, Close, Send
+
+if TYPE_CHECKING:
+    from zfoo_py.actor import LoopActorRef
+    from zfoo_py.node import Node
+    from zfoo_py.protocol.msgpack_codec import MsgpackCodec
+    from zfoo_py.protocol.packet import Packet
+
+__all__ = ["TRANSITIONS", "Session", "SessionEvent", "SessionRecord", "SessionState", "advance"]
+
+
+class SessionState(Enum):
+    """Where a session is in its life."""
+
+    CONNECTING = auto()
+    HELLO = auto()
+    UP = auto()
+    DRAINING = auto()
+    DOWN = auto()
+
+
+class SessionEvent(Enum):
+    """What can happen to a session."""
+
+    OPENED = auto()  # the connection stands
+    WELCOMED = auto()  # the peer's Hello was right
+    DRAIN = auto()  # either side stops taking new work
+    LOST = auto()  # the connection ended, for whatever reason, or we end it
+
+
+_S, _E = SessionState, SessionEvent
+
+TRANSITIONS: Final[dict[tuple[SessionState, SessionEvent], SessionState]] = {
+    (_S.CONNECTING, _E.OPENED): _S.HELLO,
+    (_S.CONNECTING, _E.LOST): _S.DOWN,
+    (_S.HELLO, _E.WELCOMED): _S.UP,
+    (_S.HELLO, _E.LOST): _S.DOWN,
+    (_S.HELLO, _E.DRAIN): _S.DOWN,  # nothing to finish: it never carried a packet
+    (_S.UP, _E.DRAIN): _S.DRAINING,
+    (_S.UP, _E.LOST): _S.DOWN,
+    (_S.DRAINING, _E.DRAIN): _S.DRAINING,  # both sides may say it
+    (_S.DRAINING, _E.LOST): _S.DOWN,
+    (_S.DOWN, _E.LOST): _S.DOWN,  # our close is followed by the transport's
+    (_S.DOWN, _E.DRAIN): _S.DOWN,
+}
+
+
+def advance(state: SessionState, event: SessionEvent) -> SessionState:
+    """Return the state after ``event``.
+
+    Raises:
+        IllegalTransitionError: the table has no such line.
+    """
+    try:
+        return TRANSITIONS[state, event]
+    except KeyError:
+        msg = f"a session in state {state.name} cannot take {event.name}"
+        raise IllegalTransitionError(msg) from None
+
+
+class SessionRecord(msgspec.Struct, frozen=True):
+    """What the registry knows of one session; plain values.
+
+    Attributes:
+        sid: id of the session, unique in the node, from 1 (zfoo: one counter for both sides).
+        side: "server" (they dialled us) or "client" (we dialled them).
+        kind: the peer's kind, "node" or "client".
+        peer, local: "host:port".
+        node_id: the peer's id, "" for an outside client.
+        registration: the peer's registration text as announced, "" if it has none.
+        opened_at_s: the node's monotonic clock when the session came up.
+        uid: id of the user logged in on it, 0 for none.
+        frames_in, frames_out, bytes_in, bytes_out: counters as of the last report.
+    """
+
+    sid: int
+    side: str
+    kind: str
+    peer: str
+    local: str
+    node_id: str
+    registration: str
+    opened_at_s: float
+    uid: int = 0
+    frames_in: int = 0
+    frames_out: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+
+
+class Session:
+    """A receiver's handle of the session its packet came by; usable on any thread.
+
+    Attributes:
+        sid, side, kind, peer, node_id: as in `SessionRecord`; they never change.
+        uid: id of the user bound to it by `bind_uid`, 0 for none.
+        is_up: False once the session drains or is lost.
+        node: the node it belongs to, with ``consumer``, ``router`` and ``events``.
+    """
+
+    __slots__ = ("_codec", "_node", "is_up", "kind", "lane", "node_id", "peer", "ref", "sid", "side", "uid", "writable")
+
+    def __init__(self, *, sid: int, side: str, peer: str, codec: MsgpackCodec, ref: LoopActorRef[Any], node: Any) -> None:
+        self.sid = sid
+        self.side = side
+        self.peer = peer
+        self.kind = ""
+        self.node_id = ""
+        self.uid = 0
+        self.is_up = False
+        # Advice for senders on any thread; the SessionActor, which owns the buffer, is the one that refuses.
+        self.writable = True
+        self.ref = ref
+        self.lane: Any = None  # the router's note of this session's lane
+        self._codec = codec
+        self._node = node
+
+    def __repr__(self) -> str:
+        return f"<Session {self.sid} {self.side} {self.node_id or self.kind or '?'} {self.peer}>"
+
+    @property
+    def node(self) -> Node:
+        """The node this session belongs to."""
+        node: Node = self._node
+        return node
+
+    def send(self, packet: Packet) -> None:
+        """Push a packet to the peer: never an answer, never answered.
+
+        Raises:
+            EncodeError, UnmappedPacketError: at once; nothing was sent.
+            SessionClosedError: the session is not up.
+            BackpressureError: the peer reads too slowly and the outbox is full.
+        """
+        head = self._codec.encode(packet)
+        name = type(packet).__name__
+        if not self.is_up:
+            msg = f"session {self.sid} to {self.peer} is closed; {name} was not sent"
+            raise SessionClosedError(msg, may_have_run=False, packet=name, sid=self.sid)
+        if not self.writable:
+            msg = f"the outbox of session {self.sid} to {self.peer} is full; {name} was not sent: send less, or later"
+            raise BackpressureError(msg, packet=name, sid=self.sid)
+        self.ref.tell(Send(head, None, name, "", None, None))
+
+    def bind_uid(self, uid: int) -> None:
+        """Log a user in on this session: from now on its packets without key share the lane of key=uid.
+
+        Args:
+            uid: a positive integer below 2**63, as in zfoo.
+        """
+        if type(uid) is not int or not 0 < uid < 1 << 63:
+            msg = f"a uid is an int from 1 to 2**63-1, not {uid!r}"
+            raise ValueError(msg)
+        self.uid = uid
+        self.ref.tell(BindUid(self.sid, uid))
+
+    def close(self) -> None:
+        """Close the session after everything sent before."""
+        self.ref.tell(Close("closed by the application"))

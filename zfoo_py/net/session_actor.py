@@ -1,0 +1,633 @@
+"""The actor of one session: it owns the buffers, the asks in flight, the heartbeat and the state."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+
+from zfoo_py.actor import Abort, CoreRef, LoopActor, LoopFuture
+from zfoo_py.errors import (
+    AskTimeoutError,
+    BackpressureError,
+    CallError,
+    DecodeError,
+    RemoteError,
+    SessionClosedError,
+    UnexpectedPacketError,
+)
+from zfoo_py.net import messages as m
+from zfoo_py.net.pending import Pending
+from zfoo_py.net.session import Session, SessionEvent, SessionRecord, SessionState, advance
+from zfoo_py.protocol.attachment import CLIENT_ANSWER, CLIENT_KEYED, CLIENT_KEYLESS, SignalAttachment
+from zfoo_py.protocol.common import MAY_NOT_HAVE_RUN, Draining, Error, ErrorCode, Heartbeat, Hello, Ping, Pong
+from zfoo_py.protocol.registration import parse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from zfoo_py.actor import TimerHandle
+    from zfoo_py.protocol.msgpack_codec import MsgpackCodec
+    from zfoo_py.protocol.packet import Binding, Packet
+
+__all__ = ["WIRE_VERSION", "Connection", "SessionActor", "SessionEnv"]
+
+# Changes when two versions of the default wire cannot talk to each other.
+WIRE_VERSION = 1
+
+# A lane of an ask without key, as zfoo writes it.
+NO_LANE = -1
+
+
+class Connection(Protocol):
+    """The transport under a session, as the actor sees it. All calls on the loop's thread."""
+
+    peer: str
+    local: str
+
+    def write(self, data: bytes) -> None:
+        """Hand bytes to the transport; never blocks. Says WritePaused when it holds too many."""
+
+    def pause_reading(self) -> None:
+        """Stop taking bytes from the peer; idempotent."""
+
+    def resume_reading(self) -> None:
+        """Take bytes again; idempotent."""
+
+    def limit_frames(self, max_frame_bytes: int) -> None:
+        """Bound the frames of the peer from now on."""
+
+    def close(self) -> None:
+        """Close after what was written."""
+
+    def abort(self) -> None:
+        """Close at once."""
+
+
+class SessionEnv(msgspec.Struct, frozen=True):
+    """What the sessions of one node share; made by ``node.py``.
+
+    Attributes:
+        registry: address of the RegistryActor.
+        codec: encodes and decodes.
+        node: for `Session.node`.
+        receive: called in the session's turn with (session, actor's ref, binding, packet, attachment).
+        hello: makes our Hello.
+        limits: ``zfoo_py.config.Limits``.
+        warn: writes one log line about a peer, bounded in rate: (peer, text).
+        undelivered: takes what was sent one way and never written: (packet, module, reason).
+    """
+
+    registry: CoreRef
+    codec: MsgpackCodec
+    node: Any
+    receive: Callable[[Session, Binding, Packet, Any], bool]
+    hello: Callable[[], Hello]
+    limits: Any
+    warn: Callable[[str, str], None]
+    undelivered: Callable[[str, str, str], None]
+
+
+class SessionActor(LoopActor):
+    """Owns one connection.
+
+    A turn that raises closes this session and no other. Its messages are in `zfoo_py.net.messages`.
+
+    Args:
+        env: what the node's sessions share.
+        sid: the session's id.
+        side: "server" (they dialled) or "client" (we dialled).
+        connection: the transport; it stands.
+        announced: client side: the registration text that discovery announced, which the Hello must repeat
+            byte for byte; None if only the address was known.
+        watcher: client side: gets SessionUp and SessionDown beside the registry (the connector).
+    """
+
+    def __init__(
+        self,
+        env: SessionEnv,
+        sid: int,
+        side: str,
+        connection: Connection,
+        announced: str | None = None,
+        watcher: Callable[[m.SessionUp | m.SessionDown], None] | None = None,
+    ) -> None:
+        super().__init__()
+        self._env = env
+        self._codec = env.codec
+        self._connection = connection
+        self._announced = announced
+        self._watcher = watcher
+        self._limits = env.limits
+        self.session = Session(
+            sid=sid, side=side, peer=connection.peer, codec=env.codec, ref=self.actor_ref, node=env.node
+        )
+        self._state = SessionState.CONNECTING
+        self._pending = Pending(env.limits.max_pending_asks)
+        self._out: list[bytes] = []
+        self._out_bytes = 0
+        self._paused = False
+        self._blocked: deque[tuple[int, bytes]] = deque()
+        self._in_work = 0
+        self._reading = True
+        self._expiry: TimerHandle | None = None
+        self._expiry_at_s = 0.0
+        self._heartbeat: TimerHandle | None = None
+        self._beat_frames = 0
+        self._pinged = False
+        self._report: tuple[m.SessionUp, m.ProviderUp | None] | None = None
+        self._provider_is_up = False
+        self._retiring = ""
+        self.frames_in = 0
+        self.frames_out = 0
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self.ended: LoopFuture[None] = LoopFuture()
+        self.late_answers = 0
+        self.undecodable = 0
+        self._turns: dict[type, Callable[[Any], None]] = {
+            m.Received: self._received,
+            m.Outbound: self._outbound,
+            m.Reply: self._reply,
+            m.Finished: self._finished,
+            m.Send: self._send,
+            m.Expire: self._expire,
+            m.WritePaused: self._write_paused,
+            m.WriteResumed: self._write_resumed,
+            m.HeartbeatDue: self._heartbeat_due,
+            m.HelloLate: self._hello_late,
+            m.BindUid: self._bind_uid,
+            m.Drain: self._drain,
+            m.Retire: self._retire,
+            m.Close: self._close,
+            m.Lost: self._lost,
+            m.ReportYourself: self._report_yourself,
+        }
+
+    # --- Pykka's hooks
+
+    def on_start(self) -> None:
+        """Say Hello. On the loop."""
+        self._state = advance(self._state, SessionEvent.OPENED)
+        self._write_packet(self._env.hello())
+        self._heartbeat = self.runtime.call_later(self._limits.hello_timeout_s, self.actor_ref, m.HelloLate())
+
+    def on_receive(self, message: Any) -> None:
+        """Dispatch by the message's class."""
+        self._turns[message.__class__](message)
+
+    def on_stop(self) -> None:
+        """End the session if nothing has ended it before (Abort, or the node stops)."""
+        self._down("closed by this node", stop=False)
+
+    def on_failure(self, *failure: Any) -> None:
+        """Close this session; nobody else notices."""
+        self._down(f"a turn of its session actor raised {failure[0].__name__}", stop=False)
+
+    @classmethod
+    def on_undelivered(cls, message: Any) -> None:
+        """Send asks and sends back where they came from: they were never written."""
+        if message.__class__ is m.Outbound:
+            _return_outbound(message, "the session is closed")
+        elif message.__class__ is m.Send:
+            _return_send(message, "the session is closed")
+
+    # --- from the peer
+
+    def _received(self, chunk: m.Received) -> None:
+        self.bytes_in += chunk.byte_count
+        for body in chunk.bodies:
+            if self._state is SessionState.DOWN:
+                return
+            self._frame(body)
+        if chunk.error is not None:
+            self._env.warn(self.session.peer, f"closed the session with {self.session.peer}: {chunk.error}")
+            self._down(str(chunk.error))
+
+    def _frame(self, body: Any) -> None:
+        self.frames_in += 1
+        try:
+            binding, packet, attachment = self._codec.decode(body)
+        except DecodeError as error:
+            self._cannot_decode(error)
+            return
+        if attachment.__class__ is SignalAttachment and attachment.client == CLIENT_ANSWER:
+            self._answered(attachment.signal_id, packet)
+        elif self._state is SessionState.HELLO:
+            self._hello(packet)
+        else:
+            handler = _BUILT_IN.get(packet.__class__)
+            if handler is not None:
+                handler(self, packet)
+            elif self._env.receive(self.session, binding, packet, attachment):
+                self._in_work += 1
+                if self._in_work >= self._limits.max_in_work_per_session and self._reading:
+                    self._reading = False  # TCP carries the pressure back
+                    self._connection.pause_reading()
+
+    def _answered(self, signal_id: int, packet: Packet) -> None:
+        outbound = self._pending.take(signal_id)
+        if outbound is None:
+            self.late_answers += 1
+            return
+        call = outbound.call
+        if packet.__class__ is call.expects:
+            call.answer.settle(packet)
+        elif packet.__class__ is Error:
+            self._refused(outbound, packet)  # type: ignore[arg-type]
+        elif call.expects is None:
+            call.answer.settle(packet)
+        else:
+            msg = (
+                f"{call.binding.packet_class.__name__} was answered with {type(packet).__name__}, "
+                f"not with {call.expects.__name__}: look at the annotation of its receiver"
+            )
+            call.answer.settle(error=UnexpectedPacketError(msg, **self._about(outbound)))
+        if self._state is SessionState.DRAINING:
+            self._close_when_idle()
+
+    def _refused(self, outbound: m.Outbound, error: Error) -> None:
+        call = outbound.call
+        failure = RemoteError(
+            error.code, error.message, **{**self._about(outbound), "may_have_run": error.code not in MAY_NOT_HAVE_RUN}
+        )
+        call.answer.settle(error=failure)
+
+    def _cannot_decode(self, error: DecodeError) -> None:
+        self.undecodable += 1
+        self._env.warn(self.session.peer, f"a packet of {self.session.peer} cannot be decoded: {error}")
+        if self._state is SessionState.HELLO:
+            self._down("the first frame is no Hello")
+        elif error.signal_id is not None:
+            self._reply_error(error.signal_id, ErrorCode.BAD_PACKET, str(error))
+
+    # --- the Hello
+
+    def _hello(self, packet: Packet) -> None:
+        if not isinstance(packet, Hello):
+            self._refuse_hello(f"the first packet must be a Hello, not {type(packet).__name__}")
+            return
+        fault = self._fault_of(packet)
+        if fault:
+            self._refuse_hello(fault)
+            return
+        registration = parse(packet.registration) if packet.registration else None
+        session = self.session
+        session.kind = packet.kind
+        session.node_id = packet.node_id
+        if packet.kind == "node":
+            self._connection.limit_frames(self._limits.max_frame_bytes)
+        self._state = advance(self._state, SessionEvent.WELCOMED)
+        session.is_up = True
+        record = SessionRecord(
+            sid=session.sid,
+            side=session.side,
+            kind=session.kind,
+            peer=session.peer,
+            local=self._connection.local,
+            node_id=session.node_id,
+            registration=packet.registration,
+            opened_at_s=self.runtime.time(),
+        )
+        up = m.SessionUp(record, self.actor_ref, session)
+        provider = None
+        if session.side == "client" and registration is not None and registration.provides:
+            provider = m.ProviderUp(session.sid, registration, self.actor_ref)
+        self._report = (up, provider)
+        self._env.registry.tell(up)
+        if self._watcher is not None:
+            self._watcher(up)
+        if provider is not None:
+            self._provider_is_up = True
+            self._env.registry.tell(provider)
+        self._arm_heartbeat(self._limits.heartbeat_interval_s)
+
+    def _fault_of(self, hello: Hello) -> str:
+        if hello.wire_version != WIRE_VERSION:
+            return f"wire version {hello.wire_version} cannot talk to wire version {WIRE_VERSION}: upgrade the older node"
+        if hello.kind not in {"node", "client"}:
+            return f"a peer is a node or a client, not {hello.kind!r}"
+        if self._announced is not None and hello.registration != self._announced:
+            return (
+                f"{self.session.peer} says it is {hello.registration!r}, "
+                f"but discovery announced {self._announced!r}: another node uses this address now"
+            )
+        if hello.registration and parse(hello.registration) is None:
+            return f"the registration {hello.registration!r} cannot be read"
+        return ""
+
+    def _refuse_hello(self, fault: str) -> None:
+        self._env.warn(self.session.peer, f"refused the Hello of {self.session.peer}: {fault}")
+        self._write_packet(Error(ErrorCode.BAD_HELLO, fault))
+        self._down(fault)
+
+    def _hello_late(self, _: m.HelloLate) -> None:
+        if self._state is SessionState.HELLO:
+            fault = f"no Hello within {self._limits.hello_timeout_s} s"
+            self._env.warn(self.session.peer, f"closed the session with {self.session.peer}: {fault}")
+            self._down(fault)
+
+    # --- built-in packets
+
+    def _ping(self, _: Ping) -> None:
+        self._write_packet(Pong(0))
+
+    def _draining(self, _: Draining) -> None:
+        self._stop_taking("the provider drains")
+        self._close_when_idle()
+
+    def _peer_error(self, error: Error) -> None:
+        self._env.warn(self.session.peer, f"{self.session.peer} reports error {error.code}: {error.message}")
+
+    def _ignore(self, _: Packet) -> None:
+        """A heartbeat, or the answer to one: that it came is all it says."""
+
+    # --- asks and sends
+
+    def _outbound(self, outbound: m.Outbound) -> None:
+        call = outbound.call
+        if self._state is not SessionState.UP:
+            _return_outbound(outbound, f"the session is {self._state.name.lower()}")
+            return
+        if call.deadline_s <= self.runtime.time():
+            call.answer.settle(error=self._timeout(outbound, written=False))
+            return
+        pending = self._pending
+        if pending.is_full():
+            msg = f"{len(pending)} asks are in flight on the session to {self.session.peer}: ask less, or later"
+            call.answer.settle(error=BackpressureError(msg, **{**self._about(outbound), "may_have_run": False}))
+            return
+        signal_id = pending.add(outbound)
+        lane = outbound.lane
+        frame = self._codec.ask_frame(
+            call.head,
+            signal_id,
+            CLIENT_KEYLESS if lane is None else CLIENT_KEYED,
+            NO_LANE if lane is None else lane,
+            int((call.deadline_s - self.runtime.time()) * 1000.0) + 1,
+        )
+        if self._expiry is None or call.deadline_s < self._expiry_at_s:
+            self._arm_expiry(call.deadline_s)
+        if self._has_room():
+            self._write(frame)
+        else:
+            self._blocked.append((signal_id, frame))
+
+    def _send(self, send: m.Send) -> None:
+        if self._state not in _CAN_WRITE:
+            _return_send(send, f"the session is {self._state.name.lower()}")
+            return
+        if not self._has_room():
+            msg = f"the outbox of session {self.session.sid} to {self.session.peer} is full: send less, or later"
+            error = BackpressureError(msg, module=send.module, packet=send.packet, sid=self.session.sid)
+            _fail_send(send, error, self._env)
+            return
+        self._write(self._codec.one_way_frame(send.head, send.lane))
+        if send.sent is not None:
+            send.sent.settle(None)
+
+    def _reply(self, reply: m.Reply) -> None:
+        if self._state in _CAN_WRITE:
+            self._write(self._codec.answer_frame(reply.head, reply.signal_id))
+        if reply.finishes:
+            self._finished(None)
+
+    def _reply_error(self, signal_id: int, code: ErrorCode, text: str) -> None:
+        self._write(self._codec.answer_frame(self._codec.encode(Error(code, text)), signal_id))
+
+    def _finished(self, _: m.Finished | None) -> None:
+        self._in_work -= 1
+        if not self._reading and self._in_work <= self._limits.max_in_work_per_session // 2:
+            self._reading = True
+            self._connection.resume_reading()
+
+    # --- deadlines
+
+    def _arm_expiry(self, deadline_s: float) -> None:
+        if self._expiry is not None:
+            self._expiry.cancel()
+        self._expiry_at_s = deadline_s
+        delay_s = max(0.0, deadline_s - self.runtime.time())
+        self._expiry = self.runtime.call_later(delay_s, self.actor_ref, m.Expire())
+
+    def _expire(self, _: m.Expire) -> None:
+        self._expiry = None
+        # A timer may fire a hair early; a millisecond keeps it from being armed again for nothing.
+        for outbound in self._pending.expire(self.runtime.time() + 0.001):
+            outbound.call.answer.settle(error=self._timeout(outbound, written=True))
+        next_s = self._pending.next_deadline_s()
+        if next_s is not None:
+            self._arm_expiry(next_s)
+        if self._state is SessionState.DRAINING:
+            self._close_when_idle()
+
+    def _timeout(self, outbound: m.Outbound, *, written: bool) -> AskTimeoutError:
+        call = outbound.call
+        msg = (
+            f"{call.binding.packet_class.__name__} had no answer from {outbound.provider or self.session.peer} "
+            f"before its deadline: its receiver is slow, waits for something, or never answers"
+        )
+        return AskTimeoutError(msg, **{**self._about(outbound), "may_have_run": written})
+
+    # --- writing
+
+    def _has_room(self) -> bool:
+        return not self._paused and self._out_bytes < self._limits.outbox_limit_bytes
+
+    def _write(self, frame: bytes) -> None:
+        out = self._out
+        if not out:
+            self.runtime.at_turn_end(self._flush)
+        out.append(frame)
+        self._out_bytes += len(frame)
+        self.frames_out += 1
+
+    def _write_packet(self, packet: Packet) -> None:
+        self._write(self._codec.one_way_frame(self._codec.encode(packet), None))
+
+    def _flush(self) -> None:
+        out = self._out
+        if not out:
+            return
+        data = out[0] if len(out) == 1 else b"".join(out)
+        out.clear()
+        self.bytes_out += len(data)
+        self._out_bytes = 0
+        self._connection.write(data)
+
+    def _write_paused(self, _: m.WritePaused) -> None:
+        self._paused = True
+        self.session.writable = False
+
+    def _write_resumed(self, _: m.WriteResumed) -> None:
+        self._paused = False
+        self.session.writable = True
+        blocked = self._blocked
+        while blocked and self._has_room():
+            signal_id, frame = blocked.popleft()
+            if self._pending.holds(signal_id):
+                self._write(frame)
+
+    # --- heartbeat: any frame is a sign of life; silence is asked about once
+
+    def _arm_heartbeat(self, delay_s: float) -> None:
+        if self._heartbeat is not None:
+            self._heartbeat.cancel()
+        self._heartbeat = self.runtime.call_later(delay_s, self.actor_ref, m.HeartbeatDue())
+
+    def _heartbeat_due(self, _: m.HeartbeatDue) -> None:
+        if self._state not in _CAN_WRITE:
+            return
+        record = m.CountersReport(self.session.sid, self.frames_in, self.frames_out, self.bytes_in, self.bytes_out)
+        self._env.registry.tell(record)
+        if self.frames_in != self._beat_frames or not self._reading:
+            self._beat_frames = self.frames_in
+            self._pinged = False
+        elif self._pinged:
+            silent_s = self._limits.heartbeat_interval_s + self._limits.heartbeat_timeout_s
+            self._env.warn(self.session.peer, f"{self.session.peer} has been silent for {silent_s} s: session closed")
+            self._connection.abort()
+            self._down("no reply to the heartbeat")
+            return
+        else:
+            self._pinged = True
+            self._write_packet(Ping())
+            self._arm_heartbeat(self._limits.heartbeat_timeout_s)
+            return
+        self._arm_heartbeat(self._limits.heartbeat_interval_s)
+
+    # --- the end
+
+    def _bind_uid(self, bind: m.BindUid) -> None:
+        self._env.registry.tell(bind)
+
+    def _drain(self, _: m.Drain) -> None:
+        if self._state is SessionState.UP:
+            self._write_packet(Draining())
+        self._stop_taking("this node stops")
+
+    def _retire(self, retire: m.Retire) -> None:
+        self._stop_taking(retire.reason)
+        self._close_when_idle()
+
+    def _stop_taking(self, reason: str) -> None:
+        self._retiring = reason
+        was_up = self._state is SessionState.UP
+        self._state = advance(self._state, SessionEvent.DRAIN)
+        if self._state is SessionState.DOWN:
+            self._state = SessionState.HELLO
+            self._down(reason)
+            return
+        if was_up and self._provider_is_up:
+            self._provider_is_up = False
+            self._env.registry.tell(m.ProviderDown(self.session.sid, reason))
+
+    def _close_when_idle(self) -> None:
+        # The side that asks closes: it alone knows that all its answers are there.
+        if self._state is SessionState.DRAINING and self.session.side == "client" and not len(self._pending):
+            self._down(self._retiring)
+
+    def _close(self, close: m.Close) -> None:
+        self._down(close.reason)
+
+    def _lost(self, lost: m.Lost) -> None:
+        self._down(lost.reason)
+
+    def _down(self, reason: str, *, stop: bool = True) -> None:
+        """Leave every state for DOWN: fail what is in flight, tell the registry, close, stop."""
+        if self._state is SessionState.DOWN:
+            return
+        was_up = self.session.is_up
+        self._state = advance(self._state, SessionEvent.LOST)
+        self.session.is_up = False
+        self._flush()
+        self._connection.close()
+        for timer in (self._expiry, self._heartbeat):
+            if timer is not None:
+                timer.cancel()
+        self._expiry = self._heartbeat = None
+        never_written = {signal_id for signal_id, _ in self._blocked}
+        self._blocked.clear()
+        self._fail_pending(reason, never_written)
+        if was_up:
+            if self._provider_is_up:
+                self._provider_is_up = False
+                self._env.registry.tell(m.ProviderDown(self.session.sid, reason))
+            down = m.SessionDown(self.session.sid, reason)
+            self._env.registry.tell(down)
+        else:
+            down = m.SessionDown(self.session.sid, reason)
+        if self._watcher is not None:
+            self._watcher(down)
+        self.ended.settle()
+        if stop:
+            self.actor_ref.tell(Abort(reason))
+
+    def _fail_pending(self, reason: str, never_written: set[int]) -> None:
+        for signal_id in never_written:
+            outbound = self._pending.take(signal_id)
+            if outbound is not None:
+                _return_outbound(outbound, reason)
+        for outbound in self._pending.take_all():
+            name = outbound.call.binding.packet_class.__name__
+            msg = f"the session to {self.session.peer} ended with {name} in flight: {reason}"
+            error: CallError = SessionClosedError(msg, **{**self._about(outbound), "may_have_run": True})
+            outbound.call.answer.settle(error=error)
+
+    def _report_yourself(self, order: m.ReportYourself) -> None:
+        up, provider = self._report if self._report is not None and self.session.is_up else (None, None)
+        if up is not None and self.session.uid:
+            up = m.SessionUp(msgspec.structs.replace(up.record, uid=self.session.uid), up.ref, self.session)
+        if not self._provider_is_up:
+            provider = None
+        self._env.registry.tell(m.SessionReport(order.registry_life, self.actor_urn, up, provider))
+
+    def _about(self, outbound: m.Outbound) -> dict[str, Any]:
+        binding = outbound.call.binding
+        return {
+            "module": binding.module.name,
+            "packet": binding.packet_class.__name__,
+            "provider": outbound.provider,
+            "sid": self.session.sid,
+        }
+
+
+_CAN_WRITE = frozenset({SessionState.UP, SessionState.DRAINING})
+
+_BUILT_IN: dict[type, Callable[[SessionActor, Any], None]] = {
+    Ping: SessionActor._ping,
+    Pong: SessionActor._ignore,
+    Heartbeat: SessionActor._ignore,
+    Hello: SessionActor._ignore,
+    Draining: SessionActor._draining,
+    Error: SessionActor._peer_error,
+}
+
+
+def _return_outbound(outbound: m.Outbound, reason: str) -> None:
+    """Give an ask that was never written back to whoever can pick again, or fail it."""
+    call = outbound.call
+    if call.returns_to is not None:
+        call.returns_to.tell(m.Undelivered(outbound, reason))
+        return
+    name = call.binding.packet_class.__name__
+    msg = f"{name} was not sent: {reason}"
+    call.answer.settle(
+        error=SessionClosedError(msg, may_have_run=False, module=call.binding.module.name, packet=name)
+    )
+
+
+def _return_send(send: m.Send, reason: str) -> None:
+    if send.returns_to is not None:
+        send.returns_to.tell(m.Undelivered(send, reason))
+    elif send.sent is not None:
+        msg = f"{send.packet} was not sent: {reason}"
+        send.sent.settle(error=SessionClosedError(msg, may_have_run=False, module=send.module, packet=send.packet))
+
+
+def _fail_send(send: m.Send, error: CallError, env: SessionEnv) -> None:
+    if send.sent is not None:
+        send.sent.settle(error=error)
+    else:
+        env.undelivered(send.packet, send.module, str(error))

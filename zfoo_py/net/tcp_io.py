@@ -1,0 +1,173 @@
+"""TCP under the sessions: bytes in, frames out to the session actor; one write per turn the other way."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import TYPE_CHECKING, Any, cast
+
+from zfoo_py.errors import ConfigError, SessionClosedError
+from zfoo_py.net.messages import Lost, Received, WritePaused, WriteResumed
+from zfoo_py.protocol.framing import FrameParser
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from zfoo_py.actor import LoopActorRef, Runtime
+
+__all__ = ["Listener", "TcpConnection", "dial", "listen"]
+
+# Connections that the kernel keeps for us until they are accepted; larger values are cut by somaxconn.
+LISTEN_BACKLOG = 2048
+
+
+class TcpConnection(asyncio.Protocol):
+    """One TCP connection: implements `zfoo_py.net.session_actor.Connection` on an asyncio transport.
+
+    Args:
+        runtime: of the node.
+        max_frame_bytes: bound of the peer's frames until its Hello says what it is.
+        outbox_limit_bytes: the transport says WritePaused above this many unsent bytes.
+        opened: called with this connection once it stands; returns the ref of its session actor.
+        refuse: asked before a session is made; True closes the connection at once (too many).
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        max_frame_bytes: int,
+        outbox_limit_bytes: int,
+        opened: Callable[[TcpConnection], LoopActorRef[Any] | None],
+    ) -> None:
+        self._runtime = runtime
+        self._outbox_limit_bytes = outbox_limit_bytes
+        self._parser = FrameParser(max_frame_bytes)
+        self._opened = opened
+        self._ref: LoopActorRef[Any] | None = None
+        self._transport: asyncio.Transport | None = None
+        self.peer = ""
+        self.local = ""
+
+    # --- asyncio's callbacks
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Make the session."""
+        self._transport = cast("asyncio.Transport", transport)
+        sock: socket.socket | None = transport.get_extra_info("socket")
+        if sock is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as zfoo; uvloop does it, asyncio may not
+        self.peer = _address_text(transport.get_extra_info("peername"))
+        self.local = _address_text(transport.get_extra_info("sockname"))
+        self._transport.set_write_buffer_limits(high=self._outbox_limit_bytes)
+        self._ref = self._opened(self)
+        if self._ref is None:
+            self._transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        """Hand the complete frames of one chunk to the session, as one message."""
+        parser = self._parser
+        bodies = parser.feed(data)
+        if self._ref is not None and (bodies or parser.error is not None):
+            self._runtime.deliver(self._ref, Received(bodies, len(data), parser.error))
+
+    def eof_received(self) -> bool:
+        """Close our side too: there are no half-open sessions."""
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the session, after every frame received before."""
+        if self._ref is not None:
+            self._runtime.deliver(self._ref, Lost(f"connection lost ({exc})" if exc else "the peer closed it"))
+            self._ref = None
+
+    def pause_writing(self) -> None:
+        """Tell the session that the transport holds more than the outbox limit."""
+        if self._ref is not None:
+            self._runtime.deliver(self._ref, WritePaused())
+
+    def resume_writing(self) -> None:
+        """Tell the session that there is room again."""
+        if self._ref is not None:
+            self._runtime.deliver(self._ref, WriteResumed())
+
+    # --- Connection
+
+    def write(self, data: bytes) -> None:
+        """Hand bytes to the transport."""
+        assert self._transport is not None
+        self._transport.write(data)
+
+    def pause_reading(self) -> None:
+        """Stop taking bytes from the peer."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Take bytes again."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def limit_frames(self, max_frame_bytes: int) -> None:
+        """Bound the peer's frames from now on."""
+        self._parser.max_frame_bytes = max_frame_bytes
+
+    def close(self) -> None:
+        """Close after what was written."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Close at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
+
+class Listener:
+    """A listening socket; ``address`` is the one it really has ("host:port")."""
+
+    def __init__(self, server: asyncio.Server) -> None:
+        self._server = server
+        self.address = _address_text(server.sockets[0].getsockname())
+
+    async def close(self) -> None:
+        """Accept no more connections; those that stand stay."""
+        self._server.close()
+
+
+async def listen(host: str, port: int, make: Callable[[], TcpConnection]) -> Listener:
+    """Listen on ``host:port`` (port 0: choose one).
+
+    Raises:
+        ConfigError: the address cannot be used.
+    """
+    loop = asyncio.get_running_loop()
+    try:
+        server = await loop.create_server(make, host, port, backlog=LISTEN_BACKLOG, reuse_address=True)
+    except OSError as error:
+        msg = f"cannot listen on {host}:{port} ({error.strerror or error}): choose another port, or 0 for any free one"
+        raise ConfigError(msg, path="server.address") from error
+    return Listener(server)
+
+
+async def dial(host: str, port: int, make: Callable[[], TcpConnection], connect_timeout_s: float) -> TcpConnection:
+    """Connect to ``host:port`` within ``connect_timeout_s`` seconds.
+
+    Raises:
+        SessionClosedError: nobody listens there, or nothing answered in time.
+    """
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(connect_timeout_s):
+            _, connection = await loop.create_connection(make, host, port)
+    except (OSError, TimeoutError) as error:
+        reason = "no answer in time" if isinstance(error, TimeoutError) else (error.strerror or str(error))
+        msg = f"cannot connect to {host}:{port} within {connect_timeout_s} s: {reason}"
+        raise SessionClosedError(msg, may_have_run=False) from error
+    return connection
+
+
+def _address_text(name: Any) -> str:
+    if not isinstance(name, tuple):
+        return str(name or "?")
+    host, port = name[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

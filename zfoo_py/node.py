@@ -1,0 +1,418 @@
+"""The node: what it is told, checked; how it is started and stopped. The composition root."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import inspect
+import os
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING, Any, Self
+
+from loguru import logger
+
+from zfoo_py.actor import refuse_blocking
+from zfoo_py.config import NodeConfig
+from zfoo_py.config import _nearest as nearest_name
+from zfoo_py.consumer.balancer import BALANCERS
+from zfoo_py.consumer.hashing import check_key, task_hash
+from zfoo_py.engine import Engine, Parts
+from zfoo_py.errors import ConfigError, ZfooError
+from zfoo_py.events import Events, NodeStarted, NodeStopping
+from zfoo_py.net.messages import ListSessions
+from zfoo_py.protocol.packet import DEFAULT_TABLE
+from zfoo_py.router.receivers import check_provided, collect_receivers
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+    from pathlib import Path
+    from types import ModuleType, TracebackType
+
+    from zfoo_py.consumer.balancer import Balancer, BalancerOptions
+    from zfoo_py.consumer.consumer import Consumer
+    from zfoo_py.consumer.discovery import Discovery
+    from zfoo_py.consumer.hashing import Key
+    from zfoo_py.events import Event
+    from zfoo_py.net.session import SessionRecord
+    from zfoo_py.protocol.packet import PacketTable, ProtocolModule
+    from zfoo_py.router.answer import Answer
+    from zfoo_py.router.router import Interceptor, Router
+
+    Hook = Callable[["Node"], Awaitable[None] | None]
+
+__all__ = ["Node"]
+
+
+class Node:
+    """One member of a cluster: provides modules, consumes modules, or both.
+
+    ::
+
+        Node(provides=[visits]).run()                        # a process of its own
+
+        async with Node(consumes=[visits]) as node:          # on the running loop
+            answer = await node.consumer.async_ask(VisitAsk("10.0.0.7", 512))
+
+        with Node(consumes=[visits]) as node:                # on a loop thread of its own
+            answer = node.consumer.sync_ask(VisitAsk("10.0.0.7", 512))
+
+    Args:
+        config: everything at once, from `NodeConfig.from_toml` or `NodeConfig.build`; None: the environment
+            (``ZFOO_…``) and the arguments below.
+        receivers: modules, functions and objects with ``@packet_receiver``; None: the modules of
+            ``[app] imports``, and the program's main module. Importing a module never makes a node a provider.
+        discovery: an object that implements `zfoo_py.consumer.discovery.Discovery`, or as in `NodeConfig.build`.
+        table: mapping of packets to ids and modules.
+        balancers: more policies by name; a factory is called with `BalancerOptions`.
+        interceptors: hooks around asks and receives; none costs nothing.
+        on_start, on_stop: called with the node when it is ready, and before it drains; may be coroutine functions.
+        arguments: ``id``, ``address``, ``provides``, ``consumes``, ``imports``, ``modules`` and any limit by its
+            name, as in `NodeConfig.build`; they win over the environment.
+
+    Raises:
+        ConfigError, ReceiverError, PacketError: something declared is wrong; says where and what to do.
+
+    Attributes:
+        id: name of the node; its identity is id + address.
+        config: its configuration.
+        events: where it publishes; may be subscribed to before the start.
+        receivers: what it handles, by packet class.
+    """
+
+    def __init__(
+        self,
+        config: NodeConfig | None = None,
+        *,
+        receivers: Iterable[object] | None = None,
+        discovery: Discovery | str | Mapping[str, Any] | None = None,
+        table: PacketTable = DEFAULT_TABLE,
+        balancers: Mapping[str, Callable[[BalancerOptions], Balancer]] | None = None,
+        interceptors: Iterable[Interceptor] = (),
+        on_start: Hook | None = None,
+        on_stop: Hook | None = None,
+        **arguments: Any,
+    ) -> None:
+        own_discovery: Discovery | None = None
+        if discovery is not None and not isinstance(discovery, (str, dict)) and hasattr(discovery, "register"):
+            own_discovery, discovery = discovery, None
+        if config is None:
+            main = _main_name()
+            config = NodeConfig.build({}, os.environ, default_id=main, discovery=discovery, **arguments)
+        elif discovery is not None or arguments:
+            given = ", ".join([*arguments, *(["discovery"] if discovery is not None else [])])
+            msg = f"give {given} to NodeConfig.build or NodeConfig.from_toml: a config is complete"
+            raise ConfigError(msg)
+        self.config = config
+        self.id = config.id
+        self.events = Events(on_error=_log_subscriber)
+        self._table = table
+        self._balancers = {**BALANCERS, **(balancers or {})}
+        self._on_start = on_start
+        self._on_stop = on_stop
+        self._state = "new"
+        self._engine: Engine | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: _LoopThread | None = None
+        imported = [_import(name, f"app.imports[{index}]") for index, name in enumerate(config.imports)]
+        if config.modules:
+            table.declare(config.modules)
+        table.resolve()
+        sources: list[Any] = list(receivers) if receivers is not None else [*imported, *_main_module()]
+        self.receivers = collect_receivers(sources, table)
+        self._check()
+        self._parts = Parts(
+            node=self,
+            config=config,
+            table=table,
+            receivers=self.receivers,
+            events=self.events,
+            balancers=self._balancers,
+            interceptors=tuple(interceptors),
+            discovery=own_discovery,
+        )
+
+    @classmethod
+    def from_toml(cls, path: str | Path, *, receivers: Iterable[object] | None = None, **arguments: Any) -> Self:
+        """Make a node from a TOML file; the environment wins over the file, ``arguments`` over both.
+
+        Args:
+            path: the file.
+            receivers: as in the constructor.
+            arguments: of the constructor, and of `NodeConfig.build`.
+
+        Raises:
+            ConfigError: as the constructor, or the file cannot be read.
+        """
+        own = {name: arguments.pop(name) for name in _CONSTRUCTOR_ONLY if name in arguments}
+        return cls(NodeConfig.from_toml(path, **arguments), receivers=receivers, **own)
+
+    def __repr__(self) -> str:
+        return f"<Node {self.id} {self.address or 'without address'} {self._state}>"
+
+    def _check(self) -> None:
+        config, known = self.config, self._table.modules
+        provided: list[ProtocolModule] = []
+        for index, wanted in enumerate((*config.provides, *config.consumes)):
+            is_provided = index < len(config.provides)
+            path = f"provider[{index}]" if is_provided else f"consumer[{index - len(config.provides)}]"
+            module = known.get(wanted.module)
+            if module is None:
+                msg = f"there is no protocol module {wanted.module!r}: import the Python module that declares it"
+                raise ConfigError(msg, path=f"{path}.module", nearest=nearest_name(wanted.module, known))
+            if is_provided:
+                provided.append(module)
+        check_provided(self.receivers, provided)
+        for index, consumed in enumerate(config.consumes):
+            if consumed.balancer not in self._balancers:
+                msg = f"there is no balancer {consumed.balancer!r}; there are {', '.join(sorted(self._balancers))}"
+                nearest = nearest_name(consumed.balancer, self._balancers)
+                raise ConfigError(msg, path=f"consumer[{index}].balancer", nearest=nearest)
+
+    # --- what applications use
+
+    @property
+    def consumer(self) -> Consumer:
+        """Asks the providers of the consumed modules.
+
+        Raises:
+            ZfooError: the node does not run.
+        """
+        return self._running().consumer
+
+    @property
+    def router(self) -> Router:
+        """Asks and sends over given sessions.
+
+        Raises:
+            ZfooError: the node does not run.
+        """
+        return self._running().router
+
+    @property
+    def table(self) -> PacketTable:
+        """The mapping of packets to ids and modules."""
+        return self._table
+
+    @property
+    def address(self) -> str:
+        """Where the node really listens ("host:port"), "" if it does not (yet)."""
+        return self._engine.address if self._engine is not None else ""
+
+    @property
+    def discovery_address(self) -> str:
+        """Where the embedded discovery is that this node uses or hosts, "" for other kinds or before the start."""
+        return self._engine.discovery_address if self._engine is not None else ""
+
+    def run_in_lane(self, key: Key, function: Callable[..., Any], *args: Any) -> Answer[Any]:
+        """Run own work on a key's lane: in order with its packets, one at a time, so the lane's state needs no lock.
+
+        Args:
+            key: the key, as of an ask.
+            function: a coroutine function runs on the loop, any other on a worker thread.
+            args: its arguments.
+
+        Returns:
+            An awaitable of what it returns. From any thread.
+        """
+        check_key(key)
+        is_async = inspect.iscoroutinefunction(function)
+        return self.router.run_in_lane(task_hash(key), function, args, is_async=is_async)
+
+    def sessions(self, *, uid: int | None = None, module: str | None = None) -> Answer[tuple[SessionRecord, ...]]:
+        """Ask the registry for the records of all sessions, or of one user's, or of one provided module's."""
+        ref = self._running().registry.ref
+        assert ref is not None
+        answer: Answer[tuple[SessionRecord, ...]] = ref.ask(ListSessions(uid, module), block=False)
+        return answer
+
+    def _running(self) -> Engine:
+        if self._engine is None or self._state not in {"starting", "up", "stopping"}:
+            msg = f"the node is {self._state}: use `async with Node(…)`, `with Node(…)` or Node(…).run()"
+            raise ZfooError(msg)
+        return self._engine
+
+    # --- life, on the running loop
+
+    async def start(self) -> Self:
+        """Start on the running loop: listen, register, connect, and wait for every consumed module.
+
+        Raises:
+            ConfigError: an address cannot be used.
+            NotReadyError: no provider of a consumed module within ``ready_timeout_s``; says what is missing.
+            ZfooError: it was started before.
+        """
+        if self._state != "new":
+            msg = f"this node is {self._state}: a node starts once; make another one"
+            raise ZfooError(msg)
+        self._state = "starting"
+        self._loop = asyncio.get_running_loop()
+        self._engine = Engine(self._parts, self._loop)
+        try:
+            await self._engine.start()
+            self._state = "up"
+            await _call_hook(self._on_start, self)
+        except BaseException:
+            self._state = "stopping"
+            await self._engine.stop()
+            self._state = "stopped"
+            raise
+        self.events.publish(NodeStarted(self.id, self.address or None))
+        logger.info("node {} is up{}", self.id, f" at {self.address}" if self.address else "")
+        return self
+
+    async def stop(self) -> None:
+        """Leave discovery, finish what is in work up to ``drain_timeout_s``, and end everything. Idempotent."""
+        if self._state != "up" or self._engine is None:
+            if self._state == "new":
+                self._state = "stopped"
+            return
+        self._state = "stopping"
+        self.events.publish(NodeStopping(self.id))
+        try:
+            await _call_hook(self._on_stop, self)
+            await self._engine.drain()
+        finally:
+            await self._engine.stop()
+            self._state = "stopped"
+        logger.info("node {} has stopped", self.id)
+
+    async def __aenter__(self) -> Self:
+        return await self.start()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    # --- life, in a process or a thread of its own
+
+    def run(self) -> None:
+        """Run until SIGTERM or Ctrl-C, then stop in order; a second signal ends the process at once.
+
+        Raises:
+            BlockingCallError: an event loop runs in this thread.
+            ConfigError, NotReadyError: as `start`.
+        """
+        refuse_blocking("Node.run()", "use `async with Node(…)`")
+        with asyncio.Runner(loop_factory=new_loop) as runner:
+            runner.run(self._run_until_signal())
+
+    async def _run_until_signal(self) -> None:
+        loop = asyncio.get_running_loop()
+        asked = asyncio.Event()
+
+        def on_signal(number: int) -> None:
+            if asked.is_set():
+                logger.warning("second signal: ending at once")
+                os._exit(128 + number)
+            asked.set()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, on_signal, number)
+        starting = loop.create_task(self.start())
+        stopping = loop.create_task(asked.wait())
+        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done():
+            starting.cancel()
+        try:
+            await starting
+            await stopping
+        except asyncio.CancelledError:
+            if not asked.is_set():
+                raise
+        finally:
+            stopping.cancel()
+            await self.stop()
+
+    def __enter__(self) -> Self:
+        refuse_blocking("`with Node(…)`", "use `async with Node(…)`")
+        self._thread = _LoopThread(self.id)
+        try:
+            self._thread.call(self.start())
+        except BaseException:
+            self._thread.end()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        assert self._thread is not None
+        try:
+            self._thread.call(self.stop())
+        finally:
+            self._thread.end()
+
+
+# Arguments of the constructor that NodeConfig does not know.
+_CONSTRUCTOR_ONLY = ("table", "balancers", "interceptors", "on_start", "on_stop")
+
+
+class _LoopThread:
+    """An event loop in a thread of its own, for programs that only wait in threads."""
+
+    def __init__(self, name: str) -> None:
+        self._loop = new_loop()
+        self._thread = threading.Thread(target=self._run, name=f"zfoo_py loop of {name}", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()
+
+    def call(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Run a coroutine on the loop and wait for it; it bounds its own waits."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+    def end(self) -> None:
+        """Stop and close the loop."""
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+        self._loop.close()
+
+
+def new_loop() -> asyncio.AbstractEventLoop:
+    """Return a uvloop, or asyncio's where there is none."""
+    try:
+        import uvloop  # noqa: PLC0415 - not on every platform
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
+async def _call_hook(hook: Hook | None, node: Node) -> None:
+    if hook is not None:
+        result = hook(node)
+        if inspect.isawaitable(result):
+            await result
+
+
+def _log_subscriber(handler: Callable[..., object], event: Event, error: BaseException) -> None:
+    logger.opt(exception=error).error("subscriber {!r} raised at {!r}", handler, event)
+
+
+def _import(name: str, path: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        msg = f"cannot import {name!r} ({error}): is its folder in PYTHONPATH?"
+        raise ConfigError(msg, path=path) from error
+
+
+def _main_module() -> list[ModuleType]:
+    """Return the program's main module, if it can hold receivers (the command line loads another one)."""
+    main = sys.modules.get("__main__")
+    return [main] if main is not None and hasattr(main, "__file__") else []
+
+
+def _main_name() -> str:
+    """Return the main program's name, for a node that was given none."""
+    main = sys.modules.get("__main__")
+    file = getattr(main, "__file__", None)
+    spec = getattr(main, "__spec__", None)
+    if spec is not None and spec.name and not spec.name.endswith("__main__"):
+        return str(spec.name).rpartition(".")[2]
+    return os.path.splitext(os.path.basename(file))[0] if file else "node"  # noqa: PTH119, PTH122 - two texts

@@ -1,0 +1,145 @@
+"""Built-in packets: zfoo's (ids 100-104, zfoo.md section 2), and zfoo_py's own (32700 and above)."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from zfoo_py.protocol.packet import BUILT_IN, Packet, ProtocolModule
+
+__all__ = [
+    "MAY_NOT_HAVE_RUN",
+    "DirectoryChange",
+    "DirectoryRegister",
+    "DirectoryUnregister",
+    "DirectoryWatch",
+    "Draining",
+    "Error",
+    "ErrorCode",
+    "Heartbeat",
+    "Hello",
+    "Message",
+    "Ping",
+    "Pong",
+    "common",
+    "native",
+    "zfoo_py_module",
+]
+
+
+class ErrorCode(IntEnum):
+    """Codes of zfoo_py's own `Error` answers; an application's own errors are ordinary packets."""
+
+    RECEIVER_RAISED = 1
+    BAD_PACKET = 2  # the packet could not be decoded
+    NOT_SERVED = 3  # this node does not provide the packet's module
+    NO_RECEIVER = 4
+    OVERLOADED = 5
+    DRAINING = 6
+    EXPIRED = 7  # its deadline passed before the receiver started
+    NO_ANSWER = 8  # the receiver ended without answering
+    BAD_HELLO = 9
+
+
+# After one of these the receiver has certainly not run, so asking again is safe for every packet.
+MAY_NOT_HAVE_RUN = frozenset(ErrorCode) - {ErrorCode.RECEIVER_RAISED, ErrorCode.NO_ANSWER}
+
+native = ProtocolModule(1, "native", table=BUILT_IN)
+common = ProtocolModule(2, "common", table=BUILT_IN)
+zfoo_py_module = ProtocolModule(126, "zfoo_py", table=BUILT_IN)
+
+
+@common.packet(100)
+class Message(Packet):
+    """A text for people. zfoo's codes: 0 error, 1 success, 2 info, 3 warning."""
+
+    code: int
+    message: str
+
+
+@common.packet(101)
+class Error(Packet):
+    """An ask went wrong; `code` is an `ErrorCode`, or the application's."""
+
+    code: int
+    message: str
+
+
+@common.packet(102)
+class Heartbeat(Packet):
+    """The peer lives; not answered."""
+
+
+@common.packet(103)
+class Ping(Packet):
+    """Asks for a `Pong`."""
+
+
+@common.packet(104)
+class Pong(Packet):
+    """The answer to `Ping`: the peer's clock in ms since 1970."""
+
+    time: int
+
+
+@zfoo_py_module.packet(32700)
+class Hello(Packet):
+    """The first packet of a session, each way.
+
+    Attributes:
+        wire_version: another version is refused.
+        kind: "node" or "client"; limits and lane rules follow it.
+        node_id: the node's name, for people.
+        registration: the registration text as announced, or "".
+        max_frame_bytes: the longest frame that the sender takes.
+        capabilities: names of what the sender can do besides; unknown ones are ignored.
+        token: room for an authentication token.
+    """
+
+    wire_version: int
+    kind: str
+    node_id: str = ""
+    registration: str = ""
+    max_frame_bytes: int = 0
+    capabilities: list[str] = []  # noqa: RUF012 - msgspec copies it for each packet
+    token: bytes = b""
+
+
+@zfoo_py_module.packet(32701)
+class Draining(Packet):
+    """The sender finishes what it has and takes nothing new."""
+
+
+@zfoo_py_module.packet(32710)
+class DirectoryRegister(Packet):
+    """Announce a registration text for as long as this session lives."""
+
+    text: str
+
+
+@zfoo_py_module.packet(32711)
+class DirectoryUnregister(Packet):
+    """Take an announcement back."""
+
+    text: str
+
+
+@zfoo_py_module.packet(32712)
+class DirectoryWatch(Packet):
+    """Ask for a `DirectoryChange` with everything, and one for each change from then on."""
+
+
+@zfoo_py_module.packet(32713)
+class DirectoryChange(Packet):
+    """Registrations that came and went. A snapshot holds all there are in `joined`.
+
+    Attributes:
+        joined: texts that were announced.
+        left: texts that their nodes took back: they are shutting down in order.
+        lost: texts whose session to the directory was lost; the nodes themselves may be well.
+        snapshot: whether `joined` replaces all that was known.
+    """
+
+    joined: list[str] = []  # noqa: RUF012
+    left: list[str] = []  # noqa: RUF012
+    lost: list[str] = []  # noqa: RUF012
+    snapshot: bool = False

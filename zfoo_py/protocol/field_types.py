@@ -1,0 +1,189 @@
+"""The types that a field of a packet may have, read from the annotations of its class.
+
+Both codecs know exactly these; everything else is refused where the packet is declared, not when it is sent.
+"""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from zfoo_py.errors import PacketError
+
+__all__ = ["KEY_KINDS", "SUPPORTED", "FieldType", "Fields", "read_fields", "read_with_nested"]
+
+SUPPORTED = (
+    "bool, int, float, str, bytes, a packet class, list[T], set[T], dict[K, V], tuple[A, B], tuple[T, ...], "
+    "and any of these with `| None`"
+)
+_SCALARS: dict[Any, str] = {bool: "bool", int: "int", float: "float", str: "str", bytes: "bytes"}
+# How many types stand in the brackets; tuple is read apart.
+_CONTAINERS: dict[Any, tuple[str, int]] = {list: ("list", 1), set: ("set", 1), dict: ("dict", 2)}
+# Kinds of a field that `balance_by` may name: what is a key of the balancers as it stands.
+KEY_KINDS = frozenset({*_SCALARS.values(), "tuple", "series"})
+
+
+class FieldType(msgspec.Struct, frozen=True):
+    """One type.
+
+    Attributes:
+        kind: "bool", "int", "float", "str", "bytes", "packet", "list", "set", "dict", "tuple" (fixed length) or
+            "series" (``tuple[T, ...]``).
+        items: element types: one of a list, set or series, key and value of a dict, each of a tuple.
+        packet: the class of a packet.
+        nullable: whether None is a value too.
+    """
+
+    kind: str
+    items: tuple[FieldType, ...] = ()
+    packet: type[Any] | None = None
+    nullable: bool = False
+
+    @property
+    def text(self) -> str:
+        """The type as one writes it."""
+        if self.packet is not None:
+            name = self.packet.__name__
+        elif self.kind == "series":
+            name = f"tuple[{self.items[0].text}, ...]"
+        elif self.kind == "tuple":
+            name = f"tuple[{', '.join(item.text for item in self.items) or '()'}]"
+        else:
+            name = f"{self.kind}[{', '.join(item.text for item in self.items)}]" if self.items else self.kind
+        return f"{name} | None" if self.nullable else name
+
+    def packets(self) -> Iterator[type[Any]]:
+        """Yield the packet classes that this type names."""
+        if self.packet is not None:
+            yield self.packet
+        for item in self.items:
+            yield from item.packets()
+
+
+# The fields of one class, in wire order.
+Fields = Mapping[str, FieldType]
+
+
+class _UnsupportedError(Exception):
+    """The type, and why it is not supported."""
+
+    def __init__(self, annotation: object, why: str = "") -> None:
+        self.name = annotation.__qualname__ if isinstance(annotation, type) else str(annotation)
+        self.why = why
+        super().__init__(self.name)
+
+
+def read_fields(packet_class: type[Any], base: type[Any], scope: Mapping[str, object], where: str) -> Fields:
+    """Read the fields of one packet class. O(fields).
+
+    Args:
+        packet_class: the class.
+        base: what a packet class must inherit from.
+        scope: names that string annotations may use besides those of the class's module.
+        where: the place to name in errors, "file:line".
+
+    Raises:
+        NameError: a string annotation names what is not there (yet).
+        PacketError: an annotation is of no supported type.
+    """
+    name = packet_class.__qualname__
+    if getattr(packet_class, "__parameters__", ()):
+        raise PacketError(
+            f"{name} ({where}) is generic: a packet's fields must have one type; make a class for each use"
+        )
+    try:
+        hints = typing.get_type_hints(packet_class, None, {packet_class.__name__: packet_class, **scope}, True)
+    except NameError:
+        raise
+    except AttributeError as error:  # a module that is still being imported
+        raise NameError(str(error)) from error
+    except Exception as error:
+        raise PacketError(f"the annotations of {name} ({where}) cannot be read: {error}") from error
+    fields: dict[str, FieldType] = {}
+    for field in packet_class.__struct_fields__:
+        try:
+            fields[field] = _parse(hints[field], base)
+        except _UnsupportedError as error:
+            why = error.why or f"{error.name} is not supported"
+            raise PacketError(f"field {name}.{field} ({where}): {why}; a field may be {SUPPORTED}") from None
+    return fields
+
+
+def read_with_nested(
+    packet_class: type[Any], base: type[Any], scope: Mapping[str, object], where: str
+) -> dict[type[Any], Fields]:
+    """Read a class and every packet class reachable through its fields. O(all their fields).
+
+    Raises:
+        NameError: as `read_fields`.
+        PacketError: as `read_fields`, and for a set or dict whose elements or keys cannot be hashed.
+    """
+    found: dict[type[Any], Fields] = {}
+    todo = [packet_class]
+    while todo:
+        current = todo.pop()
+        if current in found:
+            continue
+        # A local scope says nothing about classes of another module.
+        names = scope if current.__module__ == packet_class.__module__ else {}
+        place = where if current is packet_class else f"{where}, through {packet_class.__qualname__}"
+        found[current] = read_fields(current, base, names, place)
+        todo += [nested for kind in found[current].values() for nested in kind.packets()]
+    for current, fields in found.items():
+        for field, kind in fields.items():
+            if bad := _unhashable(kind, found):
+                raise PacketError(
+                    f"field {current.__qualname__}.{field} ({where}): {bad} cannot be hashed, so it can be neither "
+                    f"an element of a set nor a key of a dict; use tuples instead of lists"
+                )
+    return found
+
+
+def _parse(annotation: Any, base: type[Any]) -> FieldType:
+    if annotation in _SCALARS:
+        return FieldType(_SCALARS[annotation])
+    if isinstance(annotation, type) and not typing.get_origin(annotation) and issubclass(annotation, base):
+        if annotation is base:
+            raise _UnsupportedError(annotation, f"{annotation.__name__} has no fields: name a class derived from it")
+        return FieldType("packet", packet=annotation)
+    origin, args = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin in {typing.Union, types.UnionType}:
+        return _parse_union(annotation, args, base)
+    if origin is tuple:
+        if len(args) == 2 and args[1] is Ellipsis:
+            return FieldType("series", (_parse(args[0], base),))
+        return FieldType("tuple", tuple(_parse(arg, base) for arg in args))
+    if origin in _CONTAINERS:
+        return FieldType(_CONTAINERS[origin][0], tuple(_parse(arg, base) for arg in args))
+    if annotation is tuple or annotation in _CONTAINERS:
+        inner = {dict: "str, int", tuple: "str, ..."}.get(annotation, "str")
+        why = f"{annotation.__name__} does not say what is in it: write for example {annotation.__name__}[{inner}]"
+        raise _UnsupportedError(annotation, why)
+    raise _UnsupportedError(annotation)
+
+
+def _parse_union(annotation: Any, args: tuple[Any, ...], base: type[Any]) -> FieldType:
+    others = [arg for arg in args if arg is not types.NoneType]
+    if len(others) != 1 or len(others) == len(args):
+        raise _UnsupportedError(annotation, f"{annotation} has more than one type besides None")
+    return msgspec.structs.replace(_parse(others[0], base), nullable=True)
+
+
+def _unhashable(kind: FieldType, found: Mapping[type[Any], Fields]) -> str:
+    """Return the text of the first element or key type that cannot be hashed, or ""."""
+    if kind.kind in {"set", "dict"} and not _is_hashable(kind.items[0], found, set()):
+        return kind.items[0].text
+    return next(filter(None, (_unhashable(item, found) for item in kind.items)), "")
+
+
+def _is_hashable(kind: FieldType, found: Mapping[type[Any], Fields], seen: set[type[Any]]) -> bool:
+    if kind.kind in {"list", "set", "dict"}:
+        return False
+    if kind.packet is not None and kind.packet not in seen:
+        seen.add(kind.packet)
+        return all(_is_hashable(field, found, seen) for field in found[kind.packet].values())
+    return all(_is_hashable(item, found, seen) for item in kind.items)

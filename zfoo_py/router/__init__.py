@@ -1,0 +1,1 @@
+"""Packets to receivers, and answers back."""

@@ -1,0 +1,65 @@
+"""What an ask returns: the answer to come."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from zfoo_py.actor import LoopFuture, running_loop
+from zfoo_py.router.call import current_call
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Answer"]
+
+T = TypeVar("T")
+
+
+class Answer(LoopFuture[T]):
+    """The answer to an ask that is on its way; the ask was sent when you got this.
+
+    Await it on any event loop, any number of times; or let `when_complete` call you. It always ends: with the
+    packet, or with one of the errors in `zfoo_py.errors`, at the latest at the ask's deadline.
+
+    Attributes:
+        provider: ring name of the provider that was picked, "" before.
+        membership_version: the membership version it was picked at, 0 before.
+    """
+
+    provider: str = ""
+    membership_version: int = 0
+
+    def result(self) -> T:
+        """Return the packet, or raise the error; for callbacks. Does not wait.
+
+        Raises:
+            RuntimeError: it is not there yet.
+            CallError: the ask failed.
+        """
+        if not self._done:
+            msg = "the answer is not there yet: await it, or use when_complete"
+            raise RuntimeError(msg)
+        if self._error is not None:
+            raise self._error
+        value: T = self._value
+        return value
+
+    def when_complete(self, callback: Callable[[Self], object]) -> Self:
+        """Call ``callback(answer)`` once it has ended.
+
+        Asked in a receiver, the callback runs on that receiver's lane, where it may touch the lane's state;
+        asked elsewhere, on the event loop that runs here; in a plain thread, on the node's loop.
+        """
+        call = current_call.get()
+        loop = running_loop()
+        if call is not None and call.lane is not None:
+            router: Any = call.owner
+            lane, is_async = call.lane, call.receiver.is_async
+            self.add_done_callback(lambda done: router.callback_in_lane(lane, is_async, callback, done))
+        elif loop is not None:
+            self.add_done_callback(
+                lambda done: loop.is_closed() or loop.call_soon_threadsafe(callback, done),
+            )
+        else:
+            self.add_done_callback(callback)
+        return self

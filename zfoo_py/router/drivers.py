@@ -1,0 +1,168 @@
+"""Driver tasks: coroutine receivers run inside standing asyncio Tasks instead of one Task each.
+
+One driver is active: it starts ready calls one after another, each in a `contextvars` copy of its own. A
+receiver that does not suspend costs no Task. At a receiver's first suspension the driver belongs to it until
+it ends, and another driver takes the rest. So `asyncio.current_task`, `asyncio.timeout`, `TaskGroup`, context
+tokens and cancellation work in a receiver from its first line (a coroutine stepped outside of a Task would
+break `asyncio.timeout`). Measured on CPython 3.11: 0.33 µs a message against 1.27 µs with a Task each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import types
+from collections import deque
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Any
+
+from zfoo_py.router.call import Call, current_call
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Generator
+
+__all__ = ["Drivers"]
+
+# Idle drivers kept for the next burst; one costs about 1 KiB, and making one 10 µs.
+MAX_IDLE_DRIVERS = 64
+
+
+class Drivers:
+    """Runs ready calls on driver tasks. Everything here belongs to the loop's thread.
+
+    Args:
+        loop: the node's loop.
+        admit: asked before a call starts; False if it must not start now (the lane is held, it is too late,
+            or it went to a worker).
+        suspended: told when a receiver suspends for the first time.
+        finished: told the outcome of every call admitted: (call, value, error, had suspended).
+        batch_done: called when nothing is ready any more, before the driver idles.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        admit: Callable[[Call], bool],
+        suspended: Callable[[Call], None],
+        finished: Callable[[Call, Any, BaseException | None, bool], None],
+        batch_done: Callable[[], None],
+    ) -> None:
+        self.ready: deque[Call] = deque()
+        self._loop = loop
+        self._admit = admit
+        self._suspended = suspended
+        self._finished = finished
+        self._batch_done = batch_done
+        self._active = False
+        self._idle: list[asyncio.Future[None]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stopping = False
+
+    def wake(self) -> None:
+        """See to it that a driver takes what is ready."""
+        if self._active or not self.ready or self._stopping:
+            return
+        self._active = True
+        while self._idle:
+            sleeper = self._idle.pop()
+            if not sleeper.done():  # its driver's task was cancelled by somebody's bug
+                sleeper.set_result(None)
+                return
+        task = self._loop.create_task(self._run(), name="zfoo_py driver")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def stop(self) -> None:
+        """Cancel every driver and the receivers suspended in them, and wait until they have ended."""
+        self._stopping = True
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def _run(self) -> None:
+        await self._drive()
+
+    @types.coroutine
+    def _drive(self) -> Generator[Any, Any, None]:
+        """Start calls until one suspends, see that one through, begin again."""
+        ready, admit = self.ready, self._admit
+        task = asyncio.current_task()
+        assert task is not None
+        while True:
+            while ready:
+                call = ready.popleft()
+                if not admit(call):
+                    continue
+                context = copy_context()
+                try:
+                    coroutine, waits_for = context.run(_start, call)
+                except StopIteration as end:
+                    self._finished(call, end.value, None, False)
+                except BaseException as error:  # noqa: BLE001 - a receiver's error is the asker's, whatever it is
+                    self._finished(call, None, error, False)
+                else:
+                    self._suspended(call)
+                    self._active = False
+                    self.wake()  # another driver takes the rest
+                    value, failure = yield from _see_through(coroutine, waits_for, context.run)
+                    self._finished(call, value, failure, True)
+                    if isinstance(failure, GeneratorExit):
+                        raise failure
+                    if self._active:  # the other one is still at it: let it
+                        self._batch_done()
+                        break
+                    self._active = True
+                if task.cancelling():
+                    # Somebody cancelled this task and the cancellation may still be pending: it must not hit
+                    # the next receiver, so this driver ends and a fresh one takes the rest.
+                    self._active = False
+                    self.wake()
+                    self._batch_done()
+                    return
+            else:
+                self._active = False
+                self._batch_done()
+            if self._stopping or task.cancelling() or len(self._idle) >= MAX_IDLE_DRIVERS:
+                return
+            if ready and not self._active:  # batch_done made something ready
+                self._active = True
+                continue
+            sleeper = self._loop.create_future()
+            self._idle.append(sleeper)
+            yield from sleeper
+
+
+def _start(call: Call) -> tuple[Coroutine[Any, Any, Any], Any]:
+    """Run the receiver up to its first suspension; in the call's own context.
+
+    Raises:
+        StopIteration: it ended without suspending; carries what it returned.
+    """
+    current_call.set(call)
+    receiver = call.receiver
+    if receiver.wants_call:
+        coroutine = receiver.function(call.session, call.packet, call)
+    else:
+        coroutine = receiver.function(call.session, call.packet)
+    return coroutine, coroutine.send(None)
+
+
+def _see_through(
+    coroutine: Coroutine[Any, Any, Any], waits_for: Any, run: Callable[..., Any]
+) -> Generator[Any, Any, tuple[Any, BaseException | None]]:
+    """Relay between a suspended receiver and the Task it runs in, until it ends."""
+    while True:
+        step: tuple[Callable[..., Any], Any]
+        try:
+            sent = yield waits_for
+        except BaseException as thrown:  # noqa: BLE001 - cancellation above all: it is the receiver's
+            step = (coroutine.throw, thrown)
+        else:
+            step = (coroutine.send, sent)
+        try:
+            waits_for = run(*step)
+        except StopIteration as end:
+            return end.value, None
+        except BaseException as error:  # noqa: BLE001 - a receiver's error is the asker's, whatever it is
+            return None, error

@@ -1,0 +1,94 @@
+"""Lanes: what has one lane is handled in order, one at a time; an idle lane costs nothing (zfoo's actor rule).
+
+A lane is known here only while it is held: by a receiver that is suspended or on a worker, or by a session
+whose lane has changed and whose old packets are not done. What comes meanwhile waits; when the last holder
+lets go, the waiting ones go back to the front of the ready queue, in order, and the first of them takes it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Generic, TypeVar
+
+__all__ = ["Lanes", "SessionLane", "lane_of_sid", "lane_of_uid"]
+
+W = TypeVar("W")
+
+
+def lane_of_uid(uid: int) -> int:
+    """Return the lane of a user, the same as of ``key=uid``: the low 32 bits, signed (zfoo: taskExecutorHash)."""
+    return ((uid & 0xFFFF_FFFF) ^ 0x8000_0000) - 0x8000_0000
+
+
+def lane_of_sid(sid: int) -> int:
+    """Return the lane of a session nobody is logged in on: below every 32-bit hash, so a space of its own."""
+    return -(1 << 32) - sid
+
+
+class SessionLane:
+    """The lane of one session's packets without key, and how many of them are not done.
+
+    Attributes:
+        lane: where they queue.
+        outstanding: packets that took this lane and are not done.
+        next_lane: the lane that waits until they are, or None.
+    """
+
+    __slots__ = ("lane", "next_lane", "outstanding")
+
+    def __init__(self, lane: int) -> None:
+        self.lane = lane
+        self.outstanding = 0
+        self.next_lane: int | None = None
+
+
+class _Held(Generic[W]):
+    __slots__ = ("holders", "waiting")
+
+    def __init__(self) -> None:
+        self.holders = 1
+        self.waiting: deque[W] = deque()
+
+
+class Lanes(Generic[W]):
+    """The held lanes of one node. Owned by the router, on the loop's thread; every method is O(1)."""
+
+    __slots__ = ("_held",)
+
+    def __init__(self) -> None:
+        self._held: dict[int, _Held[W]] = {}
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def wait_if_held(self, lane: int, work: W) -> bool:
+        """Queue the work behind a held lane; False if the lane is free (nothing changed)."""
+        held = self._held.get(lane)
+        if held is None:
+            return False
+        held.waiting.append(work)
+        return True
+
+    def hold(self, lane: int) -> None:
+        """Close the lane's gate until `release`; a second holder keeps it closed longer."""
+        held = self._held.get(lane)
+        if held is None:
+            self._held[lane] = _Held()
+        else:
+            held.holders += 1
+
+    def release(self, lane: int) -> deque[W] | None:
+        """Let go of a lane; returns what waited, in order, if nobody else holds it."""
+        held = self._held[lane]
+        held.holders -= 1
+        if held.holders:
+            return None
+        del self._held[lane]
+        return held.waiting
+
+    def take_waiting(self) -> list[W]:
+        """Remove and return all that waits, for the end of the node. O(n)."""
+        waiting = [work for held in self._held.values() for work in held.waiting]
+        for held in self._held.values():
+            held.waiting.clear()
+        return waiting

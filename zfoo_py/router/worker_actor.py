@@ -1,0 +1,156 @@
+"""Worker threads for receivers that block: any free worker takes the next ready call.
+
+The calls of a whole chunk enter one shared queue and wake one worker; a worker that finds more behind its
+call wakes the next idle one before it starts. So short calls are done by one thread without switches, and
+slow ones spread over all. Results gather in a second queue and cross back to the loop in batches.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from contextlib import suppress
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Any
+
+from zfoo_py.actor import ActorDeadError, ThreadActor
+from zfoo_py.router.call import Call, current_call
+from zfoo_py.router.messages import WorkReady
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from zfoo_py.actor import ActorRef, Runtime
+
+__all__ = ["WorkQueue", "WorkerActor"]
+
+
+class WorkerActor(ThreadActor):
+    """Runs blocking receivers, one at a time. A receiver that raises, whatever it raises, harms only its ask."""
+
+    def __init__(self, work: WorkQueue) -> None:
+        super().__init__()
+        self._work = work
+
+    def on_receive(self, message: WorkReady) -> None:
+        """Take calls until the queue is empty. In the worker's thread."""
+        del message
+        work = self._work
+        while (call := work.take()) is not None:
+            try:
+                value = copy_context().run(_run, call)
+            except BaseException as error:  # noqa: BLE001 - also SystemExit: a receiver must not end a worker
+                work.done(call, None, error)
+            else:
+                work.done(call, value, None)
+        work.idle(self.actor_ref)
+
+
+def _run(call: Call) -> Any:
+    current_call.set(call)
+    receiver = call.receiver
+    if receiver.wants_call:
+        return receiver.function(call.session, call.packet, call)
+    return receiver.function(call.session, call.packet)
+
+
+class WorkQueue:
+    """The calls that wait for a worker, and the workers that wait for a call.
+
+    `submit`, `start` and `stop` belong to the loop's thread; `take`, `done` and `idle` to the workers.
+
+    Args:
+        runtime: of the node.
+        workers: how many threads; they start with the first call.
+        limit: how many calls may wait.
+        finished: called on the loop with (call, value, error) for every call taken.
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        workers: int,
+        limit: int,
+        finished: Callable[[Call, Any, BaseException | None], None],
+        batch_done: Callable[[], None],
+    ) -> None:
+        self._runtime = runtime
+        self._workers = workers
+        self._limit = limit
+        self._finished = finished
+        self._batch_done = batch_done
+        self._calls: deque[Call] = deque()
+        self._results: deque[tuple[Call, Any, BaseException | None]] = deque()
+        self._results_on_their_way = False
+        self._idle: deque[ActorRef[WorkerActor]] = deque()
+        self._refs: list[ActorRef[WorkerActor]] = []
+        self._stopping = False
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def submit(self, call: Call) -> bool:
+        """Queue a call for the next free worker; False if the queue is full."""
+        if len(self._calls) >= self._limit:
+            return False
+        self._calls.append(call)
+        self._wake_one()
+        return True
+
+    def _wake_one(self) -> None:
+        try:
+            ref = self._idle.popleft()
+        except IndexError:
+            if len(self._refs) < self._workers and not self._stopping:
+                ref = WorkerActor.start(self)
+                self._refs.append(ref)
+            else:
+                return
+        with suppress(ActorDeadError):
+            ref.tell(WorkReady())
+
+    # --- in the workers
+
+    def take(self) -> Call | None:
+        """Return the next call, or None; wakes another worker if more wait."""
+        try:
+            call = self._calls.popleft()
+        except IndexError:
+            return None
+        if self._calls:
+            self._runtime.call_from_outside(self._wake_one) if not self._idle else self._wake_one()
+        return call
+
+    def done(self, call: Call, value: Any, error: BaseException | None) -> None:
+        """Bring a result to the loop; one wake-up serves all that gather meanwhile."""
+        self._results.append((call, value, error))
+        if not self._results_on_their_way:
+            self._results_on_their_way = True
+            with suppress(RuntimeError):  # the loop closed under an abandoned worker
+                self._runtime.loop.call_soon_threadsafe(self._take_results)
+
+    def idle(self, ref: ActorRef[WorkerActor]) -> None:
+        """Wait for the next call."""
+        self._idle.append(ref)
+        if self._calls:  # came between the last look and the line above
+            self._wake_one()
+
+    # --- on the loop
+
+    def _take_results(self) -> None:
+        self._results_on_their_way = False
+        results = self._results
+        while results:
+            self._finished(*results.popleft())
+        self._batch_done()
+
+    def stop(self) -> list[ActorRef[WorkerActor]]:
+        """Ask all workers to stop after the call they are at; returns their refs.
+
+        What waits in the queue is dropped, so drain first. A worker that hangs is a daemon thread and is
+        abandoned by whoever stops waiting.
+        """
+        self._stopping = True
+        self._calls.clear()
+        for ref in self._refs:
+            ref.stop(block=False)
+        return self._refs
