@@ -41,7 +41,7 @@ if not __package__:  # run as a file: import from the project, and not from this
 from samples.journal import Ask, Faults, Journal, read_journal
 from samples.trace import AccessLog, Request, asks_of, synthetic
 
-__all__ = ["Report", "Ring", "check", "fnv"]
+__all__ = ["Report", "Ring", "check", "describe", "fnv"]
 
 by_number = attrgetter("n")
 

@@ -31,24 +31,11 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final, NamedTuple, NoReturn, get_args, get_origin
+from typing import Any, Final, NamedTuple, get_args, get_origin
 
 import msgspec
 
 from zfoo_py.errors import ConfigError
-
-__all__ = [
-    "DEFAULT_BALANCER",
-    "DEFAULT_DISCOVERY_ADDRESS",
-    "Address",
-    "Consume",
-    "DiscoveryConfig",
-    "Limits",
-    "NodeConfig",
-    "Provide",
-    "check_name",
-    "parse_address",
-]
 
 # One fixed port, so that processes started by hand find each other; next to zfoo's first free port, 12400.
 DEFAULT_DISCOVERY_ADDRESS: Final = "127.0.0.1:12399"
@@ -57,54 +44,11 @@ DEFAULT_SERVER_ADDRESS: Final = "127.0.0.1:0"
 # A key keeps its provider, and a known key costs one dict lookup. zfoo's default is the uncached one.
 DEFAULT_BALANCER: Final = "cached-consistent-hash"
 
-# zfoo's, for every ask (zfoo.md section 5).
-ASK_TIMEOUT_S: Final = 3.0
-# A provider process starts in about a second; ten cover a slow machine that starts a whole cluster at once.
-READY_TIMEOUT_S: Final = 10.0
-# Hello is the first frame of a session; a peer silent for this long is a port scanner or hangs.
-HELLO_TIMEOUT_S: Final = 5.0
-# Interval + timeout: a hanging peer is noticed within 10 s. zfoo needs up to 180 s and calls it meanwhile.
-HEARTBEAT_INTERVAL_S: Final = 5.0
-HEARTBEAT_TIMEOUT_S: Final = 5.0
-# `docker stop` kills 10 s after SIGTERM; what is not finished by then is lost anyway.
-DRAIN_TIMEOUT_S: Final = 10.0
-# TCP repeats a lost SYN after 1 s (RFC 6298): one loss is survived. Netty's 30 s would hold up a start.
-CONNECT_TIMEOUT_S: Final = 3.0
-# First retry soon, because a provider's restart is the usual case; then at most as rarely as zfoo's 5 s.
-RECONNECT_MIN_S: Final = 0.1
-RECONNECT_MAX_S: Final = 5.0
-# Twice zfoo's limit. 1 MB of empty arrays becomes 65 MB of objects, so that one frame stays under 130 MB.
-MAX_FRAME_BYTES: Final = 2 * 1024 * 1024
-# Strangers get little: what zfoo's WebSocket allows for one frame.
-MAX_CLIENT_FRAME_BYTES: Final = 64 * 1024
-# About 10 ms of a gigabit line: more than that waiting is a peer that does not read.
-OUTBOX_LIMIT_BYTES: Final = 1024 * 1024
-# 30,000 asks/s for the whole ask timeout; some 50 MB when full.
-MAX_PENDING_ASKS: Final = 100_000
-# 64 busy sessions fill the node's share, and one greedy session cannot.
-MAX_IN_WORK_PER_SESSION: Final = 1024
-MAX_IN_WORK: Final = 65_536
-# More than a second of work of the fastest actor measured: a longer queue only delays the refusal.
-INBOX_LIMIT_MESSAGES: Final = 100_000
-# `def` receivers wait rather than compute (the GIL sees to that): more than cores, few enough to read in a dump.
-WORKERS: Final = 8
-# Twice the ten thousand sessions the design is measured with; below usual raised file limits.
-MAX_CONNECTIONS: Final = 20_000
-# Both zfoo's, of its cached balancer: 100,000 keys, ten minutes after the last access.
-MAX_CACHE_ENTRIES: Final = 100_000
-EXPIRE_AFTER_ACCESS_S: Final = 600.0
-
 # ---------------------------------------------------------------------------------------------- names
 
 # What the text form `id | address | provider:[module-name, …] | consumer:[balancer-name, …]` uses as marks
 # (zfoo.md section 8); `/` would break the ZooKeeper path that the text becomes.
-_FORBIDDEN: Final[Mapping[str, str]] = {
-    "id": "|/",
-    "address": "|/",
-    "module": "|/,[]-",
-    "provider": "|/,[]-",
-    "balancer": "|/,[]",
-}
+_FORBIDDEN: Final = {"id": "|/", "address": "|/", "module": "|/,[]-", "provider": "|/,[]-", "balancer": "|/,[]"}
 # ZooKeeper refuses these in a path; control characters would also forge log lines.
 _UNPRINTABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\uf8ff\ufff0-\uffff]")
 
@@ -117,10 +61,8 @@ def check_name(name: object, what: str, *, path: str = "") -> str:
     Raises:
         ConfigError: naming the character at fault and what to write instead.
     """
-    if not isinstance(name, str):
-        raise ConfigError(f"{what} must be a text, got {_shown(name)}", path=path)
-    if not name.strip():
-        raise ConfigError(f"{what} is empty: give it a name", path=path)
+    if not isinstance(name, str) or not name.strip():
+        raise ConfigError(f"{what} must be a text that is not empty, got {name!r}", path=path)
     if name != name.strip():
         raise ConfigError(f"{what} {name!r} has spaces around it, which zfoo cuts off: remove them", path=path)
     for mark in _FORBIDDEN[what]:
@@ -130,11 +72,8 @@ def check_name(name: object, what: str, *, path: str = "") -> str:
     if found := _UNPRINTABLE.search(name):
         raise ConfigError(f"{what} {name!r} contains {found.group()!r}, which ZooKeeper refuses", path=path)
     if what == "address" and name.startswith(("provider", "consumer")):
-        raise ConfigError(
-            f"address {name!r} begins with {name[:8]!r}, which zfoo takes for a list of modules: "
-            "use the IP address or another host name",
-            path=path,
-        )
+        why = "which zfoo takes for a list of modules: use the IP address or another host name"
+        raise ConfigError(f"address {name!r} begins with {name[:8]!r}, {why}", path=path)
     return name
 
 
@@ -155,7 +94,7 @@ def parse_address(text: object, *, path: str = "", port_zero: bool = True) -> Ad
         ConfigError: saying what is missing.
     """
     if not isinstance(text, str):
-        raise ConfigError(f'expected "host:port", got {_shown(text)}', path=path)
+        raise ConfigError(f'expected "host:port", got {text!r}', path=path)
     host, colon, digits = text.rpartition(":")
     example = 'write "host:port", such as "127.0.0.1:9000"'
     if "/" in text:
@@ -175,9 +114,7 @@ def parse_address(text: object, *, path: str = "", port_zero: bool = True) -> Ad
     elif ":" in host:
         raise ConfigError(f'{text!r} is ambiguous: write an IPv6 address in brackets, "[::1]:9000"', path=path)
     elif not host:
-        raise ConfigError(
-            f'{text!r} has no host: "127.0.0.1{text}" is this machine, "0.0.0.0{text}" all nets', path=path
-        )
+        raise ConfigError(f'{text!r} has no host: "127.0.0.1{text}" listens to this machine only', path=path)
     elif not re.fullmatch(r"[^\s|\[\]@,]+", host):
         raise ConfigError(f"{text!r}: {host!r} is no host name", path=path)
     return Address(host, int(digits))
@@ -211,28 +148,44 @@ class DiscoveryConfig(msgspec.Struct, frozen=True):
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """Every bound and wait of a node; all greater than zero. The reasons stand at the constants above."""
+    """Every bound and wait of a node, all greater than zero; above each default stands its reason."""
 
-    ask_timeout_s: float = ASK_TIMEOUT_S
-    ready_timeout_s: float = READY_TIMEOUT_S
-    hello_timeout_s: float = HELLO_TIMEOUT_S
-    heartbeat_interval_s: float = HEARTBEAT_INTERVAL_S
-    heartbeat_timeout_s: float = HEARTBEAT_TIMEOUT_S
-    drain_timeout_s: float = DRAIN_TIMEOUT_S
-    connect_timeout_s: float = CONNECT_TIMEOUT_S
-    reconnect_min_s: float = RECONNECT_MIN_S
-    reconnect_max_s: float = RECONNECT_MAX_S
-    max_frame_bytes: int = MAX_FRAME_BYTES
-    max_client_frame_bytes: int = MAX_CLIENT_FRAME_BYTES
-    outbox_limit_bytes: int = OUTBOX_LIMIT_BYTES
-    max_pending_asks: int = MAX_PENDING_ASKS  # per session
-    max_in_work_per_session: int = MAX_IN_WORK_PER_SESSION
-    max_in_work: int = MAX_IN_WORK  # per node
-    inbox_limit_messages: int = INBOX_LIMIT_MESSAGES
-    workers: int = WORKERS  # threads
-    max_connections: int = MAX_CONNECTIONS
-    max_cache_entries: int = MAX_CACHE_ENTRIES  # per service type
-    expire_after_access_s: float = EXPIRE_AFTER_ACCESS_S
+    # zfoo's, for every ask (zfoo.md section 5).
+    ask_timeout_s: float = 3.0
+    # A provider process starts in about a second; ten cover a slow machine that starts a whole cluster at once.
+    ready_timeout_s: float = 10.0
+    # Hello is the first frame of a session; a peer silent for this long is a port scanner or hangs.
+    hello_timeout_s: float = 5.0
+    # Interval + timeout: a hanging peer is noticed within 10 s. zfoo needs up to 180 s and calls it meanwhile.
+    heartbeat_interval_s: float = 5.0
+    heartbeat_timeout_s: float = 5.0
+    # `docker stop` kills 10 s after SIGTERM; what is not finished by then is lost anyway.
+    drain_timeout_s: float = 10.0
+    # TCP repeats a lost SYN after 1 s (RFC 6298): one loss is survived. Netty's 30 s would hold up a start.
+    connect_timeout_s: float = 3.0
+    # First retry soon, because a provider's restart is the usual case; then at most as rarely as zfoo's 5 s.
+    reconnect_min_s: float = 0.1
+    reconnect_max_s: float = 5.0
+    # Twice zfoo's limit. 1 MB of empty arrays becomes 65 MB of objects, so that one frame stays under 130 MB.
+    max_frame_bytes: int = 2 * 1024 * 1024
+    # Strangers get little: what zfoo's WebSocket allows for one frame.
+    max_client_frame_bytes: int = 64 * 1024
+    # About 10 ms of a gigabit line: more than that waiting is a peer that does not read.
+    outbox_limit_bytes: int = 1024 * 1024
+    # 33,000 asks/s of which none is answered within the ask timeout.
+    max_pending_asks: int = 100_000
+    # 64 busy sessions fill the node's share, and one greedy session cannot.
+    max_in_work_per_session: int = 1024
+    max_in_work: int = 65_536
+    # A second's work at 100,000 turns/s: a longer queue only delays the refusal.
+    inbox_limit_messages: int = 100_000
+    # `def` receivers wait rather than compute (the GIL sees to that): more than cores, few enough to read in a dump.
+    workers: int = 8
+    # Twice the ten thousand sessions the design is measured with; below usual raised file limits.
+    max_connections: int = 20_000
+    # Both zfoo's, of its cached balancer: 100,000 keys, ten minutes after the last access.
+    max_cache_entries: int = 100_000
+    expire_after_access_s: float = 600.0
 
 
 class _Node(msgspec.Struct, frozen=True):
@@ -249,7 +202,7 @@ class _App(msgspec.Struct, frozen=True):
 
 class _Module(msgspec.Struct, frozen=True):
     id: int
-    protocols: dict[str, str | dict[str, Any]] = {}
+    protocols: Mapping[str | int, Any] = {}  # PacketTable.declare checks each entry
 
 
 class _Document(msgspec.Struct, frozen=True):
@@ -287,10 +240,8 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
         """
         try:
             data = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-        except OSError as error:
-            raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
-        except ValueError as error:  # TOMLDecodeError and UnicodeDecodeError
-            raise ConfigError(f"{path} is no TOML: {error}") from error
+        except (OSError, ValueError) as error:  # missing, no UTF-8, no TOML
+            raise ConfigError(f"cannot read {path} as TOML: {error}") from error
         return cls.build(data, os.environ if env is None else env, default_id=Path(path).stem, **arguments)
 
     @classmethod
@@ -312,12 +263,13 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
             ConfigError: with the key's path and the nearest valid name.
         """
         merged: dict[str, Any] = {}
-        _check_keys(data or {}, _Document, "")
         for layer in (data or {}, _from_environment(env or {}), _from_arguments(arguments)):
             _merge(merged, layer)
         _check_keys(merged, _Document, "")
         document = _convert(merged, _Document, "")
         provides, consumes = _services(document)
+        for name in document.modules:
+            check_name(name, "module", path=f"modules.{name}")
         address = document.server.address or (DEFAULT_SERVER_ADDRESS if provides else None)
         if address is not None:
             parse_address(check_name(address, "address", path="server.address"), path="server.address")
@@ -329,7 +281,7 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
             address=address,
             provides=provides,
             consumes=consumes,
-            discovery=_checked_discovery(document.discovery),
+            discovery=_checked_discovery(document.discovery, is_consumer=bool(consumes)),
             imports=document.app.imports,
             modules={name: msgspec.structs.asdict(module) for name, module in document.modules.items()},
             limits=_checked_limits(document.limits),
@@ -337,6 +289,25 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 # ------------------------------------------------------------------------------------------- layers
+
+# Where an argument stands in the document. Lists of these two kinds of rows may be written shorter there.
+_ARGUMENTS: Final[Mapping[str, tuple[str, ...]]] = {
+    "id": ("node", "id"),
+    "address": ("server", "address"),
+    "provides": ("provider",),
+    "consumes": ("consumer",),
+    "discovery": ("discovery",),
+    "imports": ("app", "imports"),
+    "modules": ("modules",),
+    **{name: ("limits", name) for name in Limits.__struct_fields__},
+}
+_ROWS: Final[Mapping[str, type[Provide | Consume]]] = {"provides": Provide, "consumes": Consume}
+
+
+def _nested(keys: Iterable[str], value: object) -> dict[str, Any]:
+    for key in reversed(tuple(keys)):
+        value = {key: value}
+    return value  # type: ignore[return-value]  # there is at least one key
 
 
 def _merge(into: dict[str, Any], layer: Mapping[str, Any]) -> None:
@@ -365,74 +336,52 @@ def _from_environment(env: Mapping[str, str]) -> dict[str, Any]:
             kind = known[key]
         if kind is not str:
             try:
-                value = tomllib.loads(f"value = {value}")["value"]
-            except tomllib.TOMLDecodeError as error:
-                raise ConfigError(f"{value!r} is no TOML value ({error})", path=variable) from error
+                (value,) = tomllib.loads(f"value = {value}").values()  # a second value would be a second line
+            except ValueError as error:
+                raise ConfigError(f"{value!r} is no TOML value", path=variable) from error
         _check_keys(value, kind, variable)
         _convert(value, kind, variable)
-        for key in reversed(keys):
-            value = {key: value}
-        _merge(layer, value)
+        _merge(layer, _nested(keys, value))
     return layer
 
 
 def _from_arguments(arguments: Mapping[str, object]) -> dict[str, Any]:
     layer: dict[str, Any] = {}
-    limits = _keys_of(Limits)
     for name, value in arguments.items():
+        if name not in _ARGUMENTS:
+            raise ConfigError("no such argument", path=name, nearest=_nearest(name, _ARGUMENTS))
         if value is None:
             continue
-        if name in limits:
-            layer.setdefault("limits", {})[name] = value
-        elif name == "provides":
-            layer["provider"] = [_row(item, ("module", "name"), name) for item in _listed(value, name)]
-        elif name == "consumes":
-            layer["consumer"] = [_row(item, ("module", "provider", "balancer"), name) for item in _listed(value, name)]
+        placed = value
+        if name in _ROWS or name == "imports":
+            if isinstance(value, str | Mapping) or not isinstance(value, Iterable):
+                raise ConfigError(f"expected a list, got {value!r}: write {name}=[…]", path=name)
+            placed = [_row(item, name) for item in value] if name in _ROWS else list(value)
         elif name == "discovery":
-            layer["discovery"] = {"kind": value} if isinstance(value, str) else _table(value)
-        elif name == "id":
-            layer["node"] = {"id": check_name(value, "id", path="id")}
-        elif name == "address":
-            layer["server"] = {"address": value}
-        elif name == "imports":
-            layer["app"] = {"imports": _listed(value, name)}
-        elif name == "modules":
-            layer["modules"] = value
-        else:
-            valid = ["id", "address", "provides", "consumes", "discovery", "imports", "modules", *limits]
-            raise ConfigError("no such argument", path=name, nearest=_nearest(name, valid))
+            placed = msgspec.structs.asdict(value) if isinstance(value, DiscoveryConfig) else value
+            placed = {"kind": value} if isinstance(value, str) else placed
+        _merge(layer, _nested(_ARGUMENTS[name], placed))
     return layer
 
 
-def _listed(value: object, argument: str) -> list[object]:
-    if isinstance(value, str) or not isinstance(value, Iterable):
-        raise ConfigError(f"expected a list, got {_shown(value)}: write {argument}=[…]", path=argument)
-    return list(value)
-
-
-def _row(item: object, keys: tuple[str, ...], argument: str) -> dict[str, Any]:
+def _row(item: object, argument: str) -> dict[str, object]:
     """One entry of `provides` or `consumes` as the table that TOML would hold."""
-    if isinstance(item, Mapping | msgspec.Struct):
-        table = _table(item)
-        return {**table, "module": _module_name(table["module"])} if "module" in table else table
-    parts = item if isinstance(item, tuple) else (item,)
-    if not 1 <= len(parts) <= len(keys):
-        raise ConfigError(f"expected ({', '.join(keys)}), got {item!r}", path=argument)
-    return dict(zip(keys, (_module_name(parts[0]), *parts[1:]), strict=False))
-
-
-def _module_name(module: object) -> object:
-    """A ProtocolModule has a name; config is below `protocol` and must not import it."""
-    return module if isinstance(module, str) else getattr(module, "name", module)
-
-
-def _table(value: object) -> dict[str, Any]:
-    if isinstance(value, msgspec.Struct):
-        return msgspec.structs.asdict(value)
-    return dict(value) if isinstance(value, Mapping) else value  # type: ignore[return-value]  # _check_keys refuses it
+    keys = _ROWS[argument].__struct_fields__
+    if isinstance(item, Provide | Consume):
+        item = msgspec.structs.asdict(item)
+    elif not isinstance(item, Mapping):
+        parts = item if isinstance(item, tuple) else (item,)
+        if not 1 <= len(parts) <= len(keys):
+            raise ConfigError(f"expected ({', '.join(keys)}), got {item!r}", path=argument)
+        item = dict(zip(keys, parts, strict=False))
+    # A ProtocolModule has a name; config is below `protocol` and must not import it.
+    return {key: getattr(value, "name", value) if key == "module" else value for key, value in item.items()}
 
 
 # ------------------------------------------------------------------------------------------- checks
+
+# msgspec's names of types, in words for people who write TOML.
+_WORDS: Final = {"str": "a text", "int": "an integer", "float": "a number", "array": "a list", "object": "a table"}
 
 
 def _keys_of(kind: Any) -> dict[str, Any]:  # noqa: ANN401  # a type form such as tuple[str, ...]
@@ -442,39 +391,32 @@ def _keys_of(kind: Any) -> dict[str, Any]:  # noqa: ANN401  # a type form such a
 
 
 def _check_keys(value: object, kind: Any, path: str) -> None:  # noqa: ANN401
-    """Refuse unknown keys before msgspec sees them: its message knows neither the list index nor the nearest name."""
-    origin, parameters = get_origin(kind), get_args(kind)
+    """Refuse unknown keys before msgspec sees them, which knows no nearest name and hides the keys of dicts."""
     known = _keys_of(kind)
-    if known or origin is dict:
+    if known or get_origin(kind) is dict:
         if not isinstance(value, Mapping):
-            raise ConfigError(f"expected a table, got {_shown(value)}", path=path)
+            raise ConfigError(f"expected a table, got {value!r}", path=path)
         for key, item in value.items():
             below = f"{path}.{key}" if path else str(key)
             if known and key not in known:
                 raise ConfigError("no such key", path=below, nearest=_nearest_key(str(key), known))
-            _check_keys(item, known[key] if known else parameters[1], below)
-    elif origin is tuple and isinstance(value, list | tuple):
+            _check_keys(item, known[key] if known else get_args(kind)[1], below)
+            if not known:
+                _convert(item, get_args(kind)[1], below)
+    elif get_origin(kind) is tuple and isinstance(value, list | tuple):
         for index, item in enumerate(value):
-            _check_keys(item, parameters[0], f"{path}[{index}]")
+            _check_keys(item, get_args(kind)[0], f"{path}[{index}]")
 
 
 def _convert(value: object, kind: Any, path: str) -> Any:  # noqa: ANN401
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
-        _raise_translated(error, value, path)
-
-
-def _raise_translated(error: msgspec.ValidationError, value: object, path: str) -> NoReturn:
-    text, _, place = str(error).partition(" - at `$")
-    place = place.rstrip("`")
-    if "[...]" in place and isinstance(value, Mapping):  # msgspec hides the keys of a dict; modules is the only one
-        for name, module in value.get("modules", value).items():
-            _convert(module, _Module, f"modules.{name}")
-    if missing := re.search("missing required field `(.*?)`", text):
-        text = f"the key {missing.group(1)!r} is missing"
-    text = text.replace("`", "").replace("Expected", "expected").replace(" | null", "")
-    raise ConfigError(text, path=f"{path}{place}".lstrip(".")) from error
+        text, _, place = str(error).partition(" - at `$")
+        if missing := re.search("missing required field `(.*?)`", text):
+            text = f"the key {missing[1]!r} is missing"
+        text = re.sub(r"`(\w+)`", lambda name: _WORDS.get(name[1], name[1]), text).replace("Expected", "expected")
+        raise ConfigError(text, path=f"{path}{place.rstrip('`')}".lstrip(".")) from error
 
 
 def _services(document: _Document) -> tuple[tuple[Provide, ...], tuple[Consume, ...]]:
@@ -498,29 +440,25 @@ def _services(document: _Document) -> tuple[tuple[Provide, ...], tuple[Consume, 
         if consume.module in consumes:
             other, first = consumes[consume.module]
             key = "balancer" if other.balancer != chosen.balancer else "provider"
-            here, there = getattr(chosen, key), getattr(other, key)
-            how = (
-                f"under two {key}s, {there!r} at {first} and {here!r} here"
-                if here != there
-                else f"twice, at {first} and here"
-            )
-            raise ConfigError(f"module {consume.module!r} is consumed {how}: keep one", path=f"{path}.{key}")
+            both = f"{getattr(other, key)!r} and {getattr(chosen, key)!r}"
+            how = "twice" if other == chosen else f"under two {key}s, {both}"
+            text = f"module {consume.module!r} is consumed {how} (first at {first}): keep one"
+            raise ConfigError(text, path=f"{path}.{key}")
         consumes[consume.module] = (chosen, path)
-    for name in document.modules:
-        check_name(name, "module", path=f"modules.{name}")
     return tuple(provides), tuple(chosen for chosen, _ in consumes.values())
 
 
-def _checked_discovery(discovery: DiscoveryConfig) -> DiscoveryConfig:
-    if discovery.kind == "zookeeper":
-        raise ConfigError('"zookeeper" is not built yet: use "embedded" or "static"', path="discovery.kind")
+def _checked_discovery(discovery: DiscoveryConfig, *, is_consumer: bool) -> DiscoveryConfig:
     if discovery.kind not in ("embedded", "static"):
-        text = f'{discovery.kind!r} is no kind of discovery: use "embedded" or "static"'
-        raise ConfigError(text, path="discovery.kind", nearest=_nearest(discovery.kind, ("embedded", "static")))
+        why = "is not built yet" if discovery.kind == "zookeeper" else "is no kind of discovery"
+        nearest = _nearest(discovery.kind, ("embedded", "static"))
+        raise ConfigError(
+            f'{discovery.kind!r} {why}: use "embedded" or "static"', path="discovery.kind", nearest=nearest
+        )
     if discovery.kind == "static":
         if discovery.host:
             raise ConfigError('only kind "embedded" has a server to host: remove it', path="discovery.host")
-        if not discovery.addresses:
+        if not discovery.addresses and is_consumer:
             raise ConfigError('kind "static" needs "host:port" of each provider', path="discovery.addresses")
         for index, address in enumerate(discovery.addresses):
             parse_address(address, path=f"discovery.addresses[{index}]", port_zero=False)
@@ -535,9 +473,8 @@ def _checked_limits(limits: Limits) -> Limits:
         if not (value > 0 and math.isfinite(value)):
             raise ConfigError(f"must be a finite number greater than 0, got {value}", path=f"limits.{name}")
     if limits.max_frame_bytes > 0x7FFFFFFF:
-        raise ConfigError(
-            "a frame's length is a signed 32-bit number: at most 2147483647", path="limits.max_frame_bytes"
-        )
+        text = "a frame's length is a signed 32-bit number: at most 2147483647"
+        raise ConfigError(text, path="limits.max_frame_bytes")
     if limits.reconnect_min_s > limits.reconnect_max_s:
         text = f"{limits.reconnect_min_s} is more than reconnect_max_s ({limits.reconnect_max_s})"
         raise ConfigError(text, path="limits.reconnect_min_s")
@@ -550,16 +487,11 @@ def _nearest(name: str, valid: Iterable[str]) -> str | None:
 
 def _nearest_key(key: str, known: Iterable[str]) -> str | None:
     """The nearest key of the same table; else the path of an equal key elsewhere (``[node] address``)."""
-    sections = _keys_of(_Document)
-    elsewhere = (f"{name}.{key}" for name, kind in sections.items() if key in _keys_of(kind))
+    elsewhere = (f"{name}.{key}" for name, kind in _keys_of(_Document).items() if key in _keys_of(kind))
     return _nearest(key, known) or next(elsewhere, None)
 
 
 def _variables() -> list[str]:
     sections = _keys_of(_Document)
-    deep = [f"ZFOO_{name}__{key}".upper() for name, kind in sections.items() for key in _keys_of(kind)]
-    return [*deep, *(f"ZFOO_{name}".upper() for name in sections)]
-
-
-def _shown(value: object) -> str:
-    return f"{value!r} ({type(value).__name__})"
+    deep = [f"{name}__{key}" for name, kind in sections.items() for key in _keys_of(kind)]
+    return [f"ZFOO_{name}".upper() for name in (*deep, *sections)]

@@ -121,7 +121,7 @@ class Alert(Event, frozen=True):
 
 
 E = TypeVar("E", bound=Event)
-OnError = Callable[[Event, Callable[..., object], BaseException], None]
+OnError = Callable[[Callable[..., object], Event, BaseException], None]
 
 
 class _Subscription:
@@ -137,7 +137,7 @@ class Events:
     """Who wants to hear of what.
 
     `subscribe` and the callable it returns may be called on any thread, `publish` on the node's loop only.
-    `on_error(event, handler, error)` is told of a handler's first failure; all are counted in `failures`.
+    `on_error(handler, event, error)` is told of a handler's first failure; all are counted in `failures`.
     """
 
     def __init__(self, on_error: OnError | None = None) -> None:
@@ -156,8 +156,9 @@ class Events:
         Raises:
             DeclarationError: no event class, or a handler that cannot be called or is ``async def``.
         """
-        if not (isinstance(event_type, type) and issubclass(event_type, Event)):
-            raise DeclarationError(f"subscribe() takes an event class such as SessionActive, got {event_type!r}")
+        given: object = event_type  # whatever the annotation says
+        if not (isinstance(given, type) and issubclass(given, Event)):
+            raise DeclarationError(f"subscribe() takes an event class such as SessionActive, got {given!r}")
         if not callable(handler):
             raise DeclarationError(f"the handler of {event_type.__name__} cannot be called: {handler!r}")
         if inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(getattr(handler, "__call__", None)):  # noqa: B004
@@ -207,6 +208,6 @@ class Events:
         subscription.failures += 1
         if subscription.failures == 1 and self._on_error is not None:
             try:
-                self._on_error(event, subscription.handler, error)
+                self._on_error(subscription.handler, event, error)
             except Exception:  # noqa: BLE001  # a reporter that fails has nobody left to report to
                 self.failures += 1

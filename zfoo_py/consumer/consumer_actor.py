@@ -93,7 +93,7 @@ class ConsumerActor(CoreActor):
     def on_start(self) -> None:
         """Subscribe; orders wait until the first snapshot is there."""
         self._subscribe(None)
-        self._ticking = self.runtime.call_later(TICK_S, self.actor_ref, c.Tick())
+        self._tick(None)
 
     def on_stop(self) -> None:
         """End the clock."""
@@ -327,7 +327,7 @@ class ConsumerActor(CoreActor):
             # The loop serves sockets between two of these turns.
             self.runtime.call_later(0, self._me, c.Sweep())
 
-    def _tick(self, _: c.Tick) -> None:
+    def _tick(self, _: c.Tick | None) -> None:
         now_s = int(self.runtime.time())
         for service in self._services.values():
             service.balancer.tick(now_s)

@@ -16,9 +16,9 @@ float     Java's ``Double.toString`` (JDK 19 on)     ``1.0E10``, ``0.001``, ``-0
 bytes     ``0x`` and lower-case hex                  ``0x00ff``
 UUID      canonical, lower-case                      ``6f2c0d52-...``
 Enum      the member's name, also of IntEnum         ``RED``
-tuple     texts joined by commas in parentheses,     ``(room,7)``
-          ``\ , ( )`` inside a str or Enum escaped
-          by a backslash
+tuple     texts joined by commas in parentheses;     ``(room,7)``
+          inside a str or Enum a backslash before
+          ``\ , ( )``, and ``\e`` for an empty one
 ========  =========================================  ==========================================
 
 Two keys of equal text have the same owner (``1`` and ``"1"``), except bytes, whose raw bytes are hashed. The text of
@@ -149,8 +149,7 @@ def task_hash(key: Key) -> int:
     if isinstance(key, Enum) or not isinstance(key, (int, float)):
         return java_string_hash(key_text(key))
     if isinstance(key, int):
-        low: int = int.__and__(key, _MASK)
-        return (low ^ _SIGN) - _SIGN
+        return (int.__and__(key, _MASK) ^ _SIGN) - _SIGN
     if key != key:  # noqa: PLR0124  # NaN
         return 0
     return int(min(max(key, -2147483648.0), 2147483647.0))
@@ -159,11 +158,10 @@ def task_hash(key: Key) -> int:
 def java_string_hash(text: str) -> int:
     """Java's ``String.hashCode``: the polynomial in 31 over UTF-16 units, as a signed 32-bit int."""
     units = text.encode() if text.isascii() else utf16_units(text)
-    length = len(units)
-    if length <= _LONGEST_POWERS:
-        h = sum(map(mul, units, _POWERS[length]))
+    h = 0
+    if len(units) <= _LONGEST_POWERS:
+        h += sum(map(mul, units, _POWERS[len(units)]))
     else:
-        h = 0
         for unit in units:
             h = (31 * h + unit) & _MASK
     return ((h & _MASK) ^ _SIGN) - _SIGN
@@ -220,7 +218,7 @@ def _tuple_key(key: tuple[object, ...]) -> tuple[str, str]:
 
 
 def _escaped(text: str) -> str:
-    return text if text.isalnum() else _MARKS.sub(r"\\\g<0>", text)
+    return text if text.isalnum() else _MARKS.sub(r"\\\g<0>", text) or r"\e"
 
 
 # The methods are called on the class: a subclass that overrides one does not change the key.

@@ -5,6 +5,7 @@ Both codecs know exactly these; everything else is refused where the packet is d
 
 from __future__ import annotations
 
+import sys
 import types
 import typing
 from collections.abc import Iterator, Mapping
@@ -14,7 +15,7 @@ import msgspec
 
 from zfoo_py.errors import PacketError
 
-__all__ = ["KEY_KINDS", "SUPPORTED", "FieldType", "Fields", "read_fields", "read_with_nested"]
+__all__ = ["KEY_KINDS", "SUPPORTED", "FieldType", "Fields", "read_fields", "read_with_nested", "type_argument"]
 
 SUPPORTED = (
     "bool, int, float, str, bytes, a packet class, list[T], set[T], dict[K, V], tuple[A, B], tuple[T, ...], "
@@ -23,6 +24,9 @@ SUPPORTED = (
 _SCALARS: dict[Any, str] = {bool: "bool", int: "int", float: "float", str: "str", bytes: "bytes"}
 # How many types stand in the brackets; tuple is read apart.
 _CONTAINERS: dict[Any, tuple[str, int]] = {list: ("list", 1), set: ("set", 1), dict: ("dict", 2)}
+_EXAMPLES = {list: "list[str]", set: "set[str]", dict: "dict[str, int]", tuple: "tuple[str, ...]"}
+# Deeper types would pass the limit of nested loops in one Python function (20), in which plan.py writes them.
+MAX_TYPE_DEPTH = 16
 # Kinds of a field that `balance_by` may name: what is a key of the balancers as it stands.
 KEY_KINDS = frozenset({*_SCALARS.values(), "tuple", "series"})
 
@@ -55,6 +59,11 @@ class FieldType(msgspec.Struct, frozen=True):
         else:
             name = f"{self.kind}[{', '.join(item.text for item in self.items)}]" if self.items else self.kind
         return f"{name} | None" if self.nullable else name
+
+    @property
+    def depth(self) -> int:
+        """How many containers are within one another."""
+        return 1 + max((item.depth for item in self.items), default=0) if self.kind not in _SCALARS.values() else 0
 
     def packets(self) -> Iterator[type[Any]]:
         """Yield the packet classes that this type names."""
@@ -106,7 +115,9 @@ def read_fields(packet_class: type[Any], base: type[Any], scope: Mapping[str, ob
     fields: dict[str, FieldType] = {}
     for field in packet_class.__struct_fields__:
         try:
-            fields[field] = _parse(hints[field], base)
+            fields[field] = kind = _parse(hints[field], base)
+            if kind.depth > MAX_TYPE_DEPTH:
+                raise _UnsupportedError(kind.text, f"more than {MAX_TYPE_DEPTH} containers within one another")  # noqa: TRY301
         except _UnsupportedError as error:
             why = error.why or f"{error.name} is not supported"
             raise PacketError(f"field {name}.{field} ({where}): {why}; a field may be {SUPPORTED}") from None
@@ -143,7 +154,42 @@ def read_with_nested(
     return found
 
 
-def _parse(annotation: Any, base: type[Any]) -> FieldType:
+def type_argument(
+    packet_class: type[Any], generic: type[Any], mapped: Mapping[str, object], scope: Mapping[str, object]
+) -> object:
+    """Return what stands in the brackets of ``generic[...]`` among the bases of a class, or their bases.
+
+    `mapped` and `scope` are names for forward references, after and before those of the class's module.
+
+    Raises:
+        NameError: a forward reference names what is not there (yet).
+    """
+    found = _argument(packet_class, generic)
+    if not isinstance(found, typing.ForwardRef):
+        return found
+    module = sys.modules.get(packet_class.__module__)
+    names = {**mapped, **(vars(module) if module else {}), **scope}
+    try:
+        return eval(found.__forward_arg__, names)  # noqa: S307 - the user's own annotation, as get_type_hints does
+    except AttributeError as error:  # a module that is still being imported
+        raise NameError(str(error)) from error
+
+
+def _argument(packet_class: type[Any], generic: type[Any]) -> object:
+    for base in packet_class.__dict__.get("__orig_bases__", packet_class.__bases__):
+        origin = typing.get_origin(base) or base
+        if not (isinstance(origin, type) and issubclass(origin, generic)):
+            continue
+        args = typing.get_args(base)
+        if origin is generic:
+            return args[0] if args else None
+        inner = _argument(origin, generic)
+        parameters = getattr(origin, "__parameters__", ())
+        return args[parameters.index(inner)] if args and inner in parameters else inner
+    return None
+
+
+def _parse(annotation: object, base: type[Any]) -> FieldType:
     if annotation in _SCALARS:
         return FieldType(_SCALARS[annotation])
     if isinstance(annotation, type) and not typing.get_origin(annotation) and issubclass(annotation, base):
@@ -159,14 +205,13 @@ def _parse(annotation: Any, base: type[Any]) -> FieldType:
         return FieldType("tuple", tuple(_parse(arg, base) for arg in args))
     if origin in _CONTAINERS:
         return FieldType(_CONTAINERS[origin][0], tuple(_parse(arg, base) for arg in args))
-    if annotation is tuple or annotation in _CONTAINERS:
-        inner = {dict: "str, int", tuple: "str, ..."}.get(annotation, "str")
-        why = f"{annotation.__name__} does not say what is in it: write for example {annotation.__name__}[{inner}]"
-        raise _UnsupportedError(annotation, why)
+    for bare, example in _EXAMPLES.items():
+        if annotation is bare:
+            raise _UnsupportedError(annotation, f"{bare.__name__} does not say what is in it: write {example}, say")
     raise _UnsupportedError(annotation)
 
 
-def _parse_union(annotation: Any, args: tuple[Any, ...], base: type[Any]) -> FieldType:
+def _parse_union(annotation: object, args: tuple[Any, ...], base: type[Any]) -> FieldType:
     others = [arg for arg in args if arg is not types.NoneType]
     if len(others) != 1 or len(others) == len(args):
         raise _UnsupportedError(annotation, f"{annotation} has more than one type besides None")

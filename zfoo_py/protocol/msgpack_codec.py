@@ -1,8 +1,9 @@
 """The default codec: the only file that imports msgpack.
 
-The body of a frame is the msgpack array ``[protocol_id, fields, attachment_id | nil, attachment_fields | nil]``; fields are
-an array, by position; a packet inside a packet is the array of its fields; a set is an array.
+The body of a frame is the msgpack array ``[protocol_id, fields, attachment_id | nil, attachment_fields | nil]``.
+Fields are an array, by position; a packet inside a packet is the array of its fields; a set is an array.
 """
+# ruff: noqa: ANN401 - what a peer sends is anything
 
 from __future__ import annotations
 
@@ -41,6 +42,7 @@ _ASK_TAIL = struct.Struct(">BBBBIBiBBI")  # 0, array of 5: client, signal id, la
 _pack_ask_tail = _ASK_TAIL.pack
 _ANSWER_TAIL = b"\x00\x92\x00\xce"  # 0, array of 2: client 0, signal id
 _ONE_WAY_TAIL = b"\x05\x91\xd2"  # 5, array of 1: lane
+_NO_MESSAGE = "the body is no array of protocol id, fields, attachment id and attachment fields"
 _NO_TAIL = b"\xc0\xc0"
 
 _Flatten = Callable[[Any], tuple[Any, ...]]
@@ -126,7 +128,7 @@ class MsgpackCodec:
     # --- in
 
     def decode(self, body: bytes | memoryview) -> tuple[Binding, Packet, Attachment | None]:
-        """Return the mapping, packet and attachment of a frame's body. O(size); memory at most 65 × size.
+        """Return the mapping, packet and attachment of a frame's body. O(size); memory at most 65 times that.
 
         Raises:
             DecodeError: it holds no packet of this table, whole and of the declared types; nothing else is raised.
@@ -141,7 +143,7 @@ class MsgpackCodec:
             except TypeError:
                 message = _unpack_with_tuples(body)
             if type(message) is not list or len(message) != 4:
-                raise MismatchError("the body is no array of protocol id, fields, attachment id, attachment fields")
+                raise MismatchError(_NO_MESSAGE)  # noqa: TRY301 - all faults end alike
             protocol_id, fields, attachment_id, attachment_fields = message
             if attachment_id is not None:
                 attachment = self._attachment(attachment_id, attachment_fields)
@@ -158,9 +160,9 @@ class MsgpackCodec:
     def _attachment(self, number: Any, fields: Any) -> Attachment:
         if number == 0 and type(fields) is list and len(fields) == 2:  # the answers that we write, for speed
             client, signal_id = fields
-            if type(client) is type(signal_id) is type(number) is int and client == CLIENT_ANSWER:
-                if 0 < signal_id <= MAX_SIGNAL_ID:
-                    return SignalAttachment(client, signal_id)
+            are_ints = type(client) is type(signal_id) is type(number) is int
+            if are_ints and client == CLIENT_ANSWER and 0 < signal_id <= MAX_SIGNAL_ID:
+                return SignalAttachment(client, signal_id)
         if type(number) is not int or number not in self._attachments:
             raise MismatchError(f"unknown attachment id {_shown(number)}")
         attachment: Attachment = self._attachments[number](fields)
@@ -227,8 +229,10 @@ def _unpack_with_tuples(body: bytes | memoryview) -> Any:
 
 def _decode_error(error: Exception, attachment: Attachment | None) -> DecodeError:
     text = str(error) if isinstance(error, MismatchError) else f"{type(error).__name__}: {error}"
-    is_ask = type(attachment) is SignalAttachment and attachment.client != CLIENT_ANSWER
-    return DecodeError(text, signal_id=attachment.signal_id if is_ask else None)
+    signal_id = None
+    if type(attachment) is SignalAttachment and attachment.client != CLIENT_ANSWER:
+        signal_id = attachment.signal_id
+    return DecodeError(text, signal_id=signal_id)
 
 
 def _shown(number: object) -> str:

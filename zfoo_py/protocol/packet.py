@@ -21,29 +21,24 @@ imported); looking up is.
 
 from __future__ import annotations
 
-import importlib
-import re
-import sys
-import typing
 from collections.abc import Callable, Iterator, Mapping
-from types import FrameType, MappingProxyType
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, dataclass_transform
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Generic, TypeGuard, TypeVar, dataclass_transform
 
 import msgspec
 
 from zfoo_py.config import check_name
 from zfoo_py.errors import ConfigError, PacketError, UnmappedPacketError
-from zfoo_py.protocol.field_types import KEY_KINDS, Fields, read_with_nested
+from zfoo_py.protocol.declaration import read_protocols
+from zfoo_py.protocol.field_types import KEY_KINDS, Fields, read_with_nested, type_argument
+from zfoo_py.protocol.places import caller, local_names, place, twice
 
 __all__ = ["BUILT_IN", "DEFAULT_TABLE", "Ask", "Binding", "Packet", "PacketTable", "ProtocolModule"]
 
-# zfoo's built-ins have protocol ids 0-199 and modules 0-2; zfoo_py's own 32700-32766 and module 126 (zfoo.md section 2).
+# zfoo's built-ins have protocol ids 0-199 and modules 0-2, zfoo_py's own 32700-32766 and module 126.
 USER_PROTOCOL_IDS = range(200, 32700)
 USER_MODULE_IDS = range(3, 126)
 BUILT_IN_MODULES = frozenset({"native", "common", "zfoo_py"})
-# What zfoo's TOML declaration of one packet may say besides its class.
-_PACKET_KEYS = ("class", "balance_by", "idempotent")
-_CLASS_PATH = re.compile(r"[^\W\d][\w.]*:[^\W\d][\w.]*")
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(msgspec.field,))
@@ -117,7 +112,7 @@ class Binding:
 
     if not TYPE_CHECKING:  # or every misspelt attribute would be Any
 
-        def __getattr__(self, name: str) -> Any:
+        def __getattr__(self, name: str) -> type[Packet] | None:
             """Look the answer up; reached only while that slot is empty, so reading it costs nothing per ask."""
             if name != "answer_class":
                 raise AttributeError(name)
@@ -151,7 +146,7 @@ class ProtocolModule:
         self.id = id
         self.name = name
         self.table = DEFAULT_TABLE if table is None else table
-        self.where = where or _place(_caller())
+        self.where = where or place(caller())
         self.table._add_module(self)  # noqa: SLF001 - the table is the other half of this class
 
     def packet(
@@ -167,9 +162,9 @@ class ProtocolModule:
         Raises:
             PacketError: see `PacketTable.add`.
         """
-        frame = _caller()
-        where = _place(frame)
-        scope = _local_names(frame)
+        frame = caller()
+        where = place(frame)
+        scope = local_names(frame)
 
         def decorate(packet_class: type[P]) -> type[P]:
             self.table.add(
@@ -209,10 +204,9 @@ class PacketTable:
         Raises:
             PacketError: there is none.
         """
-        for table in (self, BUILT_IN):
-            for module in table._modules.values():
-                if name_or_id in (module.name, module.id):
-                    return module
+        for module in (*self._modules.values(), *BUILT_IN.modules.values()):
+            if name_or_id in {module.name, module.id}:
+                return module
         known = ", ".join(sorted(self._modules)) or "none"
         raise PacketError(f"no protocol module {name_or_id!r} is declared; known modules: {known}")
 
@@ -246,9 +240,9 @@ class PacketTable:
             PacketError: an annotation cannot be resolved, or its type is not supported.
         """
         if packet_class not in self._fields:
-            source = self if packet_class in self._by_class else BUILT_IN
-            source._resolve(packet_class, source.binding(packet_class).where)
-            return source._fields[packet_class]
+            if packet_class not in self._by_class and self is not BUILT_IN:
+                return BUILT_IN.fields(packet_class)
+            self._resolve(packet_class, self.binding(packet_class).where)
         return self._fields[packet_class]
 
     def add(
@@ -270,14 +264,16 @@ class PacketTable:
             PacketError: an id or class name is taken (both places are named) or reserved; the class is no Packet,
                 has a field of an unsupported type, or no field `balance_by`.
         """
-        where = where or _place(_caller())
-        if not (isinstance(packet_class, type) and issubclass(packet_class, Packet)):
+        where = where or place(caller())
+        if not _is_packet_class(packet_class):
             raise PacketError(
                 f"{where} maps {packet_class!r}, which is no packet: derive it from Packet or Ask[Answer]"
             )
         name = packet_class.__qualname__
         if not packet_class.__struct_config__.frozen:
             raise PacketError(f"{name} ({where}) is declared with frozen=False: packets are immutable, leave it out")
+        if self._modules.get(module.name) is not module:
+            raise PacketError(f"{name} ({where}) is mapped to {module!r} ({module.where}), which is not in this table")
         self._check_id(protocol_id, f"protocol id of {name} ({where})", USER_PROTOCOL_IDS)
         binding = Binding(
             packet_class,
@@ -317,16 +313,7 @@ class PacketTable:
             ConfigError: the declaration cannot be read, or a class cannot be imported; says at which key.
             PacketError: see `add`.
         """
-        declared = []
-        for name, entry in modules.items():
-            path = f"modules.{name}"
-            known = self._modules.get(name)
-            if known is None or known.id != entry.get("id"):
-                known = ProtocolModule(entry.get("id", None), name, table=self, where=path)
-            declared.append(known)
-            for key, value in entry.get("protocols", {}).items():
-                self._declare_packet(known, str(key), value, f"{path}.protocols.{key}")
-        return declared
+        return [self._declare_module(name, entry) for name, entry in modules.items()]
 
     def resolve(self) -> None:
         """Read every annotation and answer that was put off. To be called once all modules are imported.
@@ -346,29 +333,24 @@ class PacketTable:
 
     # --- inside
 
-    def _declare_packet(self, module: ProtocolModule, key: str, value: Any, path: str) -> None:
-        options = {"class": value} if isinstance(value, str) else value
-        if not isinstance(options, Mapping) or not isinstance(options.get("class"), str):
-            raise ConfigError('write "package.module:Class", or a table with the key "class"', path=path)
-        for option in options:
-            if option not in _PACKET_KEYS:
-                raise ConfigError(f"unknown key {option!r}; known keys: {', '.join(_PACKET_KEYS)}", path=path)
-        if not key.isdecimal():
-            raise ConfigError(f"the protocol id {key!r} is no number", path=path)
-        packet_class = _import_class(options["class"], path)
-        balance_by, idempotent = options.get("balance_by"), options.get("idempotent", False)
-        if not isinstance(idempotent, bool) or not isinstance(balance_by, str | None):
-            raise ConfigError("balance_by is the name of a field, idempotent is true or false", path=path)
-        same = self._by_class.get(packet_class)
-        if same is not None and (same.protocol_id, same.module, same.balance_by, same.idempotent) == (
-            int(key),
-            module,
-            balance_by,
-            idempotent,
-        ):
-            return
-        where = f"{path} = {options['class']}"
-        self.add(module, packet_class, int(key), balance_by=balance_by, idempotent=idempotent, where=where)
+    def _declare_module(self, name: str, entry: Mapping[str, Any]) -> ProtocolModule:
+        path = f"modules.{name}"
+        module = self._modules.get(name)
+        if module is None or module.id != entry.get("id"):
+            module = ProtocolModule(entry.get("id"), name, table=self, where=path)  # type: ignore[arg-type]
+        for new in read_protocols(entry.get("protocols", {}), f"{path}.protocols"):
+            old = self._by_class.get(new.packet_class)
+            asked = (new.protocol_id, module, new.balance_by, new.idempotent)
+            if old is None or (old.protocol_id, old.module, old.balance_by, old.idempotent) != asked:
+                self.add(
+                    module,
+                    new.packet_class,
+                    new.protocol_id,
+                    balance_by=new.balance_by,
+                    idempotent=new.idempotent,
+                    where=new.path,
+                )
+        return module
 
     def _add_module(self, module: ProtocolModule) -> None:
         what = f"module {module.name!r} ({module.where})"
@@ -383,7 +365,7 @@ class PacketTable:
             if other.id == module.id or other.name == module.name:
                 raise PacketError(
                     f"{what} and module {other.name!r} ({other.where}) have the same "
-                    f"{'id ' + str(module.id) if other.id == module.id else 'name'}{_twice(other.where, module.where)}"
+                    f"{'id ' + str(module.id) if other.id == module.id else 'name'}{twice(other.where, module.where)}"
                 )
         self._modules[module.name] = module
 
@@ -405,7 +387,7 @@ class PacketTable:
             if old is not None:
                 raise PacketError(
                     f"{name} ({new.where}) {what}: {old.packet_class.__qualname__} is protocol {old.protocol_id} of "
-                    f"module {old.module.name!r} ({old.where}){_twice(old.where, new.where)}"
+                    f"module {old.module.name!r} ({old.where}){twice(old.where, new.where)}"
                 )
 
     def _class_scope(self) -> dict[str, object]:
@@ -438,78 +420,23 @@ class PacketTable:
         self._unresolved.pop(packet_class, None)
 
 
+def _is_packet_class(thing: object) -> TypeGuard[type[Packet]]:
+    return isinstance(thing, type) and issubclass(thing, Packet) and thing is not Packet and thing is not Ask
+
+
 def _answer_class(
     packet_class: type[Any], mapped: Mapping[str, object], scope: Mapping[str, object]
 ) -> type[Packet] | None:
     """Find A of Ask[A], through any bases between. NameError if a forward reference is not there yet."""
     if not issubclass(packet_class, Ask):
         return None
-    answer = _ask_argument(packet_class)
-    if isinstance(answer, typing.ForwardRef):
-        module = sys.modules.get(packet_class.__module__)
-        names = {**mapped, **(vars(module) if module else {}), **scope}
-        answer = eval(answer.__forward_arg__, names)  # noqa: S307 - the user's own annotation, as get_type_hints does
-    if not (isinstance(answer, type) and issubclass(answer, Packet)):
+    answer = type_argument(packet_class, Ask, mapped, scope)
+    if not _is_packet_class(answer):
         raise PacketError(
             f"{packet_class.__qualname__} does not say which packet answers it (found {answer!r}): "
             f"write class {packet_class.__name__}(Ask[TheAnswerClass])"
         )
     return answer
-
-
-def _ask_argument(packet_class: type[Any]) -> Any:
-    for base in packet_class.__dict__.get("__orig_bases__", packet_class.__bases__):
-        origin = typing.get_origin(base) or base
-        if not (isinstance(origin, type) and issubclass(origin, Ask)):
-            continue
-        args = typing.get_args(base)
-        if origin is Ask:
-            return args[0] if args else A
-        inner = _ask_argument(origin)
-        parameters = getattr(origin, "__parameters__", ())
-        return args[parameters.index(inner)] if inner in parameters and args else inner
-    return A
-
-
-def _import_class(class_path: str, path: str) -> type[Any]:
-    if not _CLASS_PATH.fullmatch(class_path):
-        raise ConfigError(f'{class_path!r} is no class: write "package.module:Class"', path=path)
-    module_name, _, name = class_path.partition(":")
-    try:
-        found: Any = importlib.import_module(module_name)
-        for part in name.split("."):
-            found = getattr(found, part)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"{class_path!r} cannot be imported: {error}", path=path) from error
-    if not (isinstance(found, type) and issubclass(found, Packet)):
-        raise ConfigError(f"{class_path!r} is no packet class: derive it from Packet or Ask[Answer]", path=path)
-    return found
-
-
-def _twice(old_where: str, new_where: str) -> str:
-    if old_where != new_where:
-        return ""
-    return (
-        "; it is the same line twice: its module was reloaded, or is imported under two names (for example as "
-        "__main__ and by its own name). Import it once, or give the second time a PacketTable of its own"
-    )
-
-
-def _caller() -> FrameType:
-    """Return the frame of whoever called into this module."""
-    frame = sys._getframe(1)  # noqa: SLF001 - the documented way to know the line
-    while frame.f_back is not None and frame.f_globals.get("__name__") == __name__:
-        frame = frame.f_back
-    return frame
-
-
-def _place(frame: FrameType) -> str:
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
-
-
-def _local_names(frame: FrameType) -> Mapping[str, object]:
-    """Return the names of the function in which a class is declared; of a module, its annotations see them anyway."""
-    return {} if frame.f_locals is frame.f_globals else dict(frame.f_locals)
 
 
 # Filled by common.py only; every other table looks here when it does not find.
