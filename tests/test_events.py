@@ -173,6 +173,30 @@ def test_events_are_plain_and_cannot_be_changed():
     assert Undelivered("VisitAsk", "no provider").module == ""
 
 
+def test_a_subscription_that_comes_while_the_handlers_are_looked_up_is_not_lost():
+    """The answer looked up then is old; it must not be kept for the next event."""
+    events, late = Events(), []
+
+    class Racing(list):
+        """The list of subscriptions, into which another thread gets a word between reading and keeping."""
+
+        raced = False
+
+        def __iter__(self):
+            found = iter(self.copy())
+            if not self.raced:
+                self.raced = True
+                events.subscribe(NodeStarted, late.append)
+            return found
+
+    events.subscribe(NodeStarted, print)
+    events._subscriptions = Racing(events._subscriptions)
+    events.publish(STARTED)
+    assert late == []
+    events.publish(STARTED)
+    assert late == [STARTED]
+
+
 def test_subscriptions_from_many_threads_are_all_heard_while_the_loop_publishes():
     """The list of subscribers has no lock; a stale cache would lose a subscription that came during publish."""
     events, threads, per_thread = Events(), 4, 200

@@ -332,7 +332,7 @@ def _from_environment(env: Mapping[str, str]) -> dict[str, Any]:
         for key in keys:
             known = _keys_of(kind)
             if key not in known:
-                raise ConfigError("no such setting", path=variable, nearest=_nearest(variable, _variables()))
+                raise ConfigError("no such setting", path=variable, nearest=nearest_name(variable, _variables()))
             kind = known[key]
         if kind is not str:
             try:
@@ -349,7 +349,7 @@ def _from_arguments(arguments: Mapping[str, object]) -> dict[str, Any]:
     layer: dict[str, Any] = {}
     for name, value in arguments.items():
         if name not in _ARGUMENTS:
-            raise ConfigError("no such argument", path=name, nearest=_nearest(name, _ARGUMENTS))
+            raise ConfigError("no such argument", path=name, nearest=nearest_name(name, _ARGUMENTS))
         if value is None:
             continue
         placed = value
@@ -451,7 +451,7 @@ def _services(document: _Document) -> tuple[tuple[Provide, ...], tuple[Consume, 
 def _checked_discovery(discovery: DiscoveryConfig, *, is_consumer: bool) -> DiscoveryConfig:
     if discovery.kind not in ("embedded", "static"):
         why = "is not built yet" if discovery.kind == "zookeeper" else "is no kind of discovery"
-        nearest = _nearest(discovery.kind, ("embedded", "static"))
+        nearest = nearest_name(discovery.kind, ("embedded", "static"))
         raise ConfigError(
             f'{discovery.kind!r} {why}: use "embedded" or "static"', path="discovery.kind", nearest=nearest
         )
@@ -481,14 +481,15 @@ def _checked_limits(limits: Limits) -> Limits:
     return limits
 
 
-def _nearest(name: str, valid: Iterable[str]) -> str | None:
-    return next(iter(difflib.get_close_matches(name, list(valid), n=1)), None)
+def nearest_name(name: str, valid: Iterable[str]) -> str | None:
+    as_written = {one.lower(): one for one in valid}
+    return next((as_written[found] for found in difflib.get_close_matches(name.lower(), as_written, n=1)), None)
 
 
 def _nearest_key(key: str, known: Iterable[str]) -> str | None:
     """The nearest key of the same table; else the path of an equal key elsewhere (``[node] address``)."""
     elsewhere = (f"{name}.{key}" for name, kind in _keys_of(_Document).items() if key in _keys_of(kind))
-    return _nearest(key, known) or next(elsewhere, None)
+    return nearest_name(key, known) or next(elsewhere, None)
 
 
 def _variables() -> list[str]:

@@ -30,8 +30,10 @@ from zfoo_py.errors import ConfigError, NotReadyError, SessionClosedError
 from zfoo_py.events import Events, Undelivered
 from zfoo_py.log import rate_limited
 from zfoo_py.net import messages as m
+from zfoo_py.net.handshake import WIRE_VERSION
 from zfoo_py.net.registry_actor import RegistryActor
-from zfoo_py.net.session_actor import WIRE_VERSION, SessionActor, SessionEnv
+from zfoo_py.net.seams import SessionEnv
+from zfoo_py.net.session_actor import SessionActor
 from zfoo_py.net.tcp_io import Listener, TcpConnection, dial, listen
 from zfoo_py.protocol.common import (
     DirectoryChange,
@@ -105,7 +107,7 @@ class Engine:
         self._config = config = parts.config
         self._limits = limits = config.limits
         self._events = parts.events
-        self._random = random.Random()  # noqa: S311 - balancing and jitter, no secrets
+        self._random = random.Random()
         self._sids = itertools.count(1)  # zfoo: one counter for both sides, from 1
         self._is_stopped = False
         self._registration_text = ""
@@ -178,7 +180,13 @@ class Engine:
         # Also after a restart with fresh balancers: the registry's snapshot fills them.
         self._services = [self._service(consumed) for consumed in self._config.consumes]
         self._attach(
-            self.consumer_ref, ConsumerActor, self.consumer_ref, self.registry, self._services, self._events
+            self.consumer_ref,
+            ConsumerActor,
+            self.consumer_ref,
+            self.registry,
+            self._services,
+            self._events,
+            self._undelivered,
         )
 
     def _spawn_connector(self) -> None:
@@ -223,7 +231,7 @@ class Engine:
 
     def _service(self, consumed: Consume) -> Service:
         options = BalancerOptions(
-            rng=random.Random(self._random.random()),  # noqa: S311 - balancing
+            rng=random.Random(self._random.random()),
             max_entries=self._limits.max_cache_entries,
             expire_after_access_s=self._limits.expire_after_access_s,
         )
@@ -274,9 +282,7 @@ class Engine:
                     report(c.TargetDown(target, fact.reason))
 
             announced = target.text or None
-            return self.runtime.spawn(
-                SessionActor, self._env, next(self._sids), "client", connection, announced, watch
-            )
+            return self.runtime.spawn(SessionActor, self._env, next(self._sids), "client", connection, announced, watch)
 
         def make() -> TcpConnection:
             return TcpConnection(self.runtime, limits.max_frame_bytes, limits.outbox_limit_bytes, opened)

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 from loguru import logger
 
 from zfoo_py.actor import refuse_blocking
-from zfoo_py.config import NodeConfig
-from zfoo_py.config import _nearest as nearest_name
+from zfoo_py.config import Consume, NodeConfig, Provide, nearest_name
 from zfoo_py.consumer.balancer import BALANCERS
 from zfoo_py.consumer.hashing import check_key, task_hash
 from zfoo_py.engine import Engine, Parts
@@ -94,9 +93,9 @@ class Node:
         on_stop: Hook | None = None,
         **arguments: Any,
     ) -> None:
-        own_discovery: Discovery | None = None
-        if discovery is not None and not isinstance(discovery, (str, dict)) and hasattr(discovery, "register"):
-            own_discovery, discovery = discovery, None
+        own_discovery: Any = discovery if hasattr(discovery, "register") else None
+        if own_discovery is not None:
+            discovery = None
         if config is None:
             main = _main_name()
             config = NodeConfig.build({}, os.environ, default_id=main, discovery=discovery, **arguments)
@@ -154,7 +153,8 @@ class Node:
     def _check(self) -> None:
         config, known = self.config, self._table.modules
         provided: list[ProtocolModule] = []
-        for index, wanted in enumerate((*config.provides, *config.consumes)):
+        wishes: tuple[Provide | Consume, ...] = (*config.provides, *config.consumes)
+        for index, wanted in enumerate(wishes):
             is_provided = index < len(config.provides)
             path = f"provider[{index}]" if is_provided else f"consumer[{index - len(config.provides)}]"
             module = known.get(wanted.module)

@@ -26,9 +26,7 @@ class Memo:
     def __init__(self, *names, max_entries=100, expire_after_ticks=100):
         self.ring = HashRing(20)
         self.providers = {}
-        self.cache = KeyCache(
-            self.ring, self.providers, max_entries=max_entries, expire_after_ticks=expire_after_ticks
-        )
+        self.cache = KeyCache(self.ring, self.providers, max_entries=max_entries, expire_after_ticks=expire_after_ticks)
         for name in names:
             self.up(name)
 
@@ -159,7 +157,7 @@ def test_a_sweep_goes_in_steps_of_its_budget(inspections):
 
 
 def test_a_change_in_the_middle_of_a_sweep_begins_it_anew():
-    memo = Memo("a", "b", max_entries=1000)
+    memo = Memo("a", "b", max_entries=2000)
     for key in range(1000):
         memo.pick(key)
     memo.up("c")
@@ -175,25 +173,27 @@ def test_changes_without_end_do_not_starve_the_sweep(inspections):
     memo = Memo("a", "b")
     for key in range(100):
         memo.pick(key)
+    all_entries = set(memo.cache.entries.values())
     for _ in range(10):
         memo.up("c")
         memo.cache.sweep(5)
         memo.down("c")
         memo.cache.sweep(5)
-    assert len(set(inspections)) == 100 - memo.cache.evictions["provider_down"] + memo.cache.moved_keys // 2
+        assert memo.cache.unswept > 0
+    assert all_entries == set(inspections)
 
 
 # ------------------------------------------------------------------------------------------------- time
 
 
-def test_keys_that_nobody_asks_for_again_go_within_1_1_of_the_expiry_time():
+def test_keys_that_nobody_asks_for_again_go_within_1_2_of_the_expiry_time():
     memo = Memo("a", max_entries=1000)
     for key in range(1000):
         memo.pick(key)
     for tick in range(1, 101):
         memo.cache.tick(tick)
     assert len(memo.cache) == 1000, "not before the time"
-    for tick in range(101, 112):
+    for tick in range(101, 121):
         memo.cache.tick(tick)
     assert len(memo.cache) == memo.cache.estimated_bytes == 0
     assert memo.cache.evictions["expired"] == 1000
@@ -247,7 +247,7 @@ def test_the_hand_takes_no_longer_way_than_it_must(inspections):
         memo.pick(key)
     for tick in range(1, 101):
         memo.cache.tick(tick)
-    assert 3300 <= len(inspections) <= 3330
+    assert len(inspections) == 3330
 
 
 def test_one_tick_is_bounded_even_after_a_long_sleep(inspections, monkeypatch):
@@ -262,6 +262,17 @@ def test_one_tick_is_bounded_even_after_a_long_sleep(inspections, monkeypatch):
 
 
 # ------------------------------------------------------------------------------------------------- bounds
+
+
+def test_the_last_few_entries_go_in_time_too():
+    """A hand that did a share of the present entries at each tick would get slower and slower."""
+    memo = Memo("a", max_entries=1000)
+    for tick in range(1, 400):
+        memo.cache.tick(tick)
+        if tick <= 100:
+            memo.pick(f"once {tick}")
+            memo.pick(f"twice {tick}")
+        assert all(tick - entry.tick <= 120 for entry in memo.cache.entries.values())
 
 
 def test_it_never_holds_more_than_it_may():
@@ -317,10 +328,10 @@ def test_a_huge_key_is_not_remembered(key):
     ids=["str", "int", "uuid"],
 )
 def test_the_estimate_of_memory_is_about_right(make_key):
-    memo = Memo("a", "b", max_entries=20_000)
+    memo = Memo("a", "b", max_entries=5_000)
     gc.collect()
     tracemalloc.start()
-    for number in range(20_000):
+    for number in range(5_000):
         memo.pick(make_key(number))
     measured = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import collections.abc
-import datetime
+import datetime as dt
 import decimal
 import enum
 import typing
@@ -87,19 +87,53 @@ def test_supported(annotation, expected, text):
 @pytest.mark.parametrize(
     "annotation",
     [
-        Any, object, complex, bytearray, memoryview, frozenset[int], None, type, Color, Plain, UserId,
-        datetime.datetime, uuid.UUID, decimal.Decimal, int | str, Union[int, str, None], Literal["a"],
-        Annotated[int, msgspec.Meta(gt=0)], collections.abc.Sequence[int], collections.abc.Mapping[str, int],
-        collections.OrderedDict[str, int], typing.NamedTuple, T, list[T], type[int],
+        Any,
+        object,
+        complex,
+        bytearray,
+        memoryview,
+        frozenset[int],
+        None,
+        type,
+        Color,
+        Plain,
+        UserId,
+        dt.datetime,
+        uuid.UUID,
+        decimal.Decimal,
+        int | str,
+        Union[int, str, None],  # noqa: UP007
+        Literal["a"],
+        Annotated[int, msgspec.Meta(gt=0)],
+        collections.abc.Sequence[int],
+        collections.abc.Mapping[str, int],
+        collections.OrderedDict[str, int],
+        typing.NamedTuple,
+        T,
+        list[T],
+        type[int],
         # bare containers hold anything
-        list, dict, set, tuple, List,
+        list,
+        dict,
+        set,
+        tuple,
+        List,  # noqa: UP006
+        typing.Tuple,  # noqa: UP006
+        typing.Dict,  # noqa: UP006
         # within others
-        list[object], dict[str, Any], tuple[int, object], tuple[object, ...], set[Color], list[list], int | list | None,
+        list[object],
+        dict[str, Any],
+        tuple[int, object],
+        tuple[object, ...],
+        set[Color],
+        list[list],
+        int | list | None,
         # no packet that could be built
-        Packet, Ask,
+        Packet,
+        Ask,
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_unsupported(annotation):
     with pytest.raises(PacketError) as caught:
         read(annotation)
@@ -126,7 +160,7 @@ def test_a_name_not_there_yet_is_a_name_error():
     with pytest.raises(NameError):
         read("Nowhere")
     with pytest.raises(NameError):
-        read("datetime.Nowhere")  # as in a circular import
+        read("dt.Nowhere")  # as in a circular import
     assert read("Nowhere", {"Nowhere": Point}).packet is Point
 
 

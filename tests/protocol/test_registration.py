@@ -102,6 +102,11 @@ def test_an_address_without_provided_modules_is_not_announced():
     assert Registration("a", "1.2.3.4:5").text == "a"
 
 
+def test_the_address_is_the_last_one_before_the_list_of_modules():
+    assert parse("a | x | y | provider:[m-p] | z").address == "y"
+    assert parse("a | x | provider:[m-p] | y | provider:[n-q]").address == "y"
+
+
 def test_a_list_of_commas_announces_nothing():
     assert parse("a | 1.2.3.4:5 | provider:[,]") is None
 

@@ -111,7 +111,7 @@ class Consumer:
         if key.__class__ not in _PLAIN_KEYS:
             check_key(key)
         head = self._encode(packet)
-        future: Answer[Any] = Answer()
+        future: Answer[Any] = Answer(self._runtime)
         record = AskRecord(
             binding,
             head,
@@ -140,9 +140,7 @@ class Consumer:
         self, packet: Packet, answer: type[A], *, key: Key | None = ..., timeout_s: float | None = None
     ) -> A: ...
 
-    def sync_ask(
-        self, packet: Any, answer: Any = None, *, key: Any = OMITTED, timeout_s: float | None = None
-    ) -> Any:
+    def sync_ask(self, packet: Any, answer: Any = None, *, key: Any = OMITTED, timeout_s: float | None = None) -> Any:
         """Ask and wait in this thread; otherwise as `async_ask`, whose errors are raised here.
 
         Raises:
@@ -166,7 +164,7 @@ class Consumer:
             key = self._own_key(binding, packet)
         if key.__class__ not in _PLAIN_KEYS:
             check_key(key)
-        sent: Answer[None] = Answer()
+        sent: Answer[None] = Answer(self._runtime)
         order = SendOrder(binding, self._encode(packet), key, sent)
         try:
             self._actor.tell(order)

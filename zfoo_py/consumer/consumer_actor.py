@@ -12,7 +12,7 @@ from zfoo_py.actor import CoreActor
 from zfoo_py.consumer import messages as c
 from zfoo_py.consumer.balancer import Provider, ServiceView
 from zfoo_py.errors import AskTimeoutError, BalancerError, NoProviderError, SessionClosedError
-from zfoo_py.events import MembershipChanged, ProviderDown, ProviderUp, Undelivered
+from zfoo_py.events import MembershipChanged, ProviderDown, ProviderUp
 from zfoo_py.net import messages as m
 
 if TYPE_CHECKING:
@@ -58,14 +58,23 @@ class ConsumerActor(CoreActor):
         me: its own address, which survives a restart.
         registry: where it subscribes.
         services: what this node consumes, one per module.
-        events: gets ProviderUp, ProviderDown, MembershipChanged, Undelivered.
+        events: gets ProviderUp, ProviderDown, MembershipChanged.
+        undelivered: told (packet, module, reason) of one-way packets that could not be sent.
     """
 
-    def __init__(self, me: CoreRef, registry: CoreRef, services: list[Service], events: Events) -> None:
+    def __init__(
+        self,
+        me: CoreRef,
+        registry: CoreRef,
+        services: list[Service],
+        events: Events,
+        undelivered: Callable[[str, str, str], None],
+    ) -> None:
         super().__init__()
         self._me = me
         self._registry = registry
         self._events = events
+        self._undelivered_send = undelivered
         self._services = {service.module: service for service in services}
         self._providers: dict[str, Provider] = {}
         self._by_sid: dict[int, Provider] = {}
@@ -158,9 +167,10 @@ class ConsumerActor(CoreActor):
                     lane,
                     binding.packet_class.__name__,
                     binding.module.name,
+                    self._undelivered_send,
                     order.sent,
-                    order,
                     provider.ring_name,
+                    order,
                     self._me,
                 )
             )
@@ -210,9 +220,9 @@ class ConsumerActor(CoreActor):
 
     def _fail(self, order: Any, error: Exception) -> None:
         _outcome(order).settle(error=error)
-        if isinstance(order, c.SendOrder) and self._events.wants(Undelivered):
+        if isinstance(order, c.SendOrder):
             about = _about(order)
-            self._events.publish(Undelivered(about["packet"], str(error), about["module"]))
+            self._undelivered_send(about["packet"], about["module"], str(error))
 
     # --- membership
 
@@ -284,9 +294,7 @@ class ConsumerActor(CoreActor):
                 self._tell_policy(service, service.balancer.on_up, provider)
         if self._events.wants(ProviderUp):
             modules = tuple(sorted(module for module, _ in provider.services))
-            self._events.publish(
-                ProviderUp(version, ring_name, provider.node_id, provider.address, modules, up.sid)
-            )
+            self._events.publish(ProviderUp(version, ring_name, provider.node_id, provider.address, modules, up.sid))
 
     def _session_down(self, down: m.ProviderDown, version: int) -> None:
         provider = self._by_sid.pop(down.sid, None)
@@ -367,5 +375,5 @@ def _outcome(order: m.AskRecord | c.SendOrder) -> Any:
     return order.answer if isinstance(order, m.AskRecord) else order.sent
 
 
-def _about(order: m.AskRecord | c.SendOrder) -> dict[str, str]:
+def _about(order: m.AskRecord | c.SendOrder) -> dict[str, Any]:
     return {"module": order.binding.module.name, "packet": order.binding.packet_class.__name__}

@@ -70,7 +70,9 @@ class DirectoryActor(CoreActor):
             return f"{order.text[:200]!r} is no registration of a provider; it is not announced"
         held = sum(session is order.session for session in self.registered.values())
         if held >= MAX_REGISTRATIONS_PER_SESSION:
-            return f"one session may hold {MAX_REGISTRATIONS_PER_SESSION} registrations; {order.text!r} is not announced"
+            return (
+                f"one session may hold {MAX_REGISTRATIONS_PER_SESSION} registrations; {order.text!r} is not announced"
+            )
         return ""
 
     def _unregister(self, order: c.Unregistered) -> None:

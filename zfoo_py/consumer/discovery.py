@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 __all__ = ["Discovery", "StaticDiscovery"]
 
 
-
 class Discovery(Protocol):
     """Tells a node which providers there are, and the others that this node is one.
 

@@ -7,7 +7,7 @@ zfoo's memory leak was such a memo without these bounds, so this is how each way
 * **Bounded.** `max_entries`, and no key over `MAX_KEY_BYTES` is remembered; so memory is bounded whatever the keys.
 * **Expiring.** An access writes the current tick (a coarse clock, given from outside) into the entry. A clock hand
   goes round all entries, a few at each tick, and drops what was not asked for in `expire_after_ticks`. There is no full
-  sweep; each entry is inspected once per turn of the hand, so the cost of an entry's whole life is O(1).
+  sweep; an entry is inspected once a round, so what nobody asks for costs O(1) until it is gone.
 * **Swept.** After a change of the ring `sweep` turns the same hand in bounded steps until every entry was inspected.
 
 Inspecting an entry (by the hand, or by a pick that finds it outdated) has one of these outcomes, each counted once:
@@ -33,6 +33,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
+from math import ceil
 from sys import getsizeof
 from typing import Generic, Literal, Protocol, TypeVar
 
@@ -51,7 +52,7 @@ MAX_KEY_BYTES = 1024
 ENTRY_BYTES = 190
 # At capacity the oldest of so many leaves. Four come close to true LRU and cost a pick that misses 1 µs.
 _CAPACITY_SAMPLE = 4
-# The hand goes round ten times within the expiry time, so an unused entry is gone after 1.1 of it …
+# The hand goes round ten times within the expiry time, so an unused entry is gone after 1.2 of it at the latest …
 _ROUNDS_PER_EXPIRY = 10
 # … unless the cache is so large that one tick would take longer than a turn of an actor should (2 ms).
 _MAX_STEPS_PER_TICK = 4096
@@ -115,7 +116,8 @@ class KeyCache(Generic[P]):
         "_key_bytes",
         "_providers",
         "_ring",
-        "_steps_due",
+        "_round_ends",
+        "_round_left",
         "_unswept",
         "entries",
         "evictions",
@@ -142,7 +144,8 @@ class KeyCache(Generic[P]):
         self.entries: dict[CacheKey, Entry[P]] = {}
         self._clock: deque[Entry[P]] = deque()
         self._unswept = 0  # so many entries, from the left, were not inspected since the ring last changed
-        self._steps_due = 0.0
+        self._round_left = 0  # so many, from the left, were not inspected in this round of the hand
+        self._round_ends = 0  # the tick by which they must have been
         self._key_bytes = 0
         self.version = ring.points_version
         self.now_tick = 0
@@ -216,19 +219,20 @@ class KeyCache(Generic[P]):
         self.entries.clear()
         self._clock.clear()
         self._unswept = 0
+        self._round_left = 0
         self._key_bytes = 0
 
     def tick(self, now_tick: int) -> None:
         """Time has passed: move the hand by its share, at most 4,096 entries. A clock that went back is ignored."""
-        elapsed = now_tick - self.now_tick
-        if elapsed <= 0:
+        if now_tick <= self.now_tick:
             return
         self.now_tick = now_tick
         self.oldest_tick = now_tick - self.expire_after_ticks
-        self._steps_due += len(self._clock) * elapsed * _ROUNDS_PER_EXPIRY / self.expire_after_ticks
-        steps = min(int(self._steps_due), len(self._clock), _MAX_STEPS_PER_TICK)
-        self._steps_due = min(self._steps_due - steps, 1.0)
-        self._turn_hand(steps)
+        if not self._round_left:
+            self._round_left = len(self._clock)
+            self._round_ends = now_tick + max(1, self.expire_after_ticks // _ROUNDS_PER_EXPIRY)
+        ticks_left = max(1, self._round_ends - now_tick)
+        self._turn_hand(min(ceil(self._round_left / ticks_left), _MAX_STEPS_PER_TICK))
 
     def sweep(self, budget_entries: int) -> bool:
         """Inspect up to so many entries (about 0.7 µs each); True when none is left from before the last change."""
@@ -243,7 +247,11 @@ class KeyCache(Generic[P]):
             entry = clock.popleft()
             if self._inspect(entry):
                 clock.append(entry)
-        self._unswept = max(0, self._unswept - steps)
+        self._was_inspected(steps)
+
+    def _was_inspected(self, entries: int) -> None:
+        self._unswept = max(0, self._unswept - entries)
+        self._round_left = max(0, self._round_left - entries)
 
     def _inspect(self, entry: Entry[P]) -> bool:
         """Whether the entry stays; it is dropped from `entries` and counted otherwise."""
@@ -275,11 +283,12 @@ class KeyCache(Generic[P]):
         """Inspect a few entries; if all stay, drop the one that was accessed longest ago."""
         clock = self._clock
         sample: list[Entry[P]] = []
-        for _ in range(min(_CAPACITY_SAMPLE, len(clock))):
+        looked_at = min(_CAPACITY_SAMPLE, len(clock))
+        for _ in range(looked_at):
             entry = clock.popleft()
-            self._unswept = max(0, self._unswept - 1)
             if self._inspect(entry):
                 sample.append(entry)
+        self._was_inspected(looked_at)
         if len(self.entries) >= self.max_entries:
             oldest = min(sample, key=_tick_of)
             sample.remove(oldest)

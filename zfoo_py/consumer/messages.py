@@ -1,12 +1,12 @@
 """The messages of the consumer: who provides what, what discovery says, what is asked one way.
 
-    Consumer (facade)  → ConsumerActor    AskRecord (zfoo_py.net.messages), SendOrder, Retry
-    RegistryActor      → ConsumerActor    Snapshot, MembershipChange (zfoo_py.net.messages)
-    anyone             → ConsumerActor    WhenReady, TakeStats (questions), RegistryRestarted
-    Discovery          → ConnectorActor   Announced
-    SessionActor       → ConnectorActor   TargetUp, TargetDown
-    dialling           → ConnectorActor   DialFailed; its own timer: Redial
-    sessions           → DirectoryActor   Registered, Unregistered, Watching, SessionDown
+Consumer (facade)  → ConsumerActor    AskRecord (zfoo_py.net.messages), SendOrder, Retry
+RegistryActor      → ConsumerActor    Snapshot, MembershipChange (zfoo_py.net.messages)
+anyone             → ConsumerActor    WhenReady, TakeStats (questions), RegistryRestarted
+Discovery          → ConnectorActor   Announced
+SessionActor       → ConnectorActor   TargetUp, TargetDown
+dialling           → ConnectorActor   DialFailed; its own timer: Redial
+sessions           → DirectoryActor   Registered, Unregistered, Watching, SessionDown
 """
 
 from __future__ import annotations

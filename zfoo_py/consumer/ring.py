@@ -64,7 +64,9 @@ class HashRing:
         self.points_version = 0
         self._hash_points = hash_points
         self._points: SortedDict[int, str] = SortedDict()  # the truth: point → the claimant that has it
-        self._claimants: dict[int, list[str]] = {}  # only contested points: all claimants, in Java's order
+        self._claimants: dict[
+            int, list[str]
+        ] = {}  # contested points only (by two, or twice by one): all, in Java's order
         self._points_of: dict[str, tuple[int, ...]] = {}  # the ints are shared with _points
         # The points once more, for lookups: four times as fast at 1,000 providers as SortedDict.bisect, mostly because
         # an array of machine ints stays in the processor's cache. Bucket b has its points and, beside them, their
@@ -92,7 +94,7 @@ class HashRing:
         count = self.virtual_nodes if points is None else points
         if count < 1:
             raise ValueError(f"{name!r} needs at least 1 point, not {count}: leave it out instead")
-        own = tuple(dict.fromkeys(self._hash_points(name, count)))
+        own = tuple(self._hash_points(name, count))
         holders = self._points
         for point in own:
             holder = holders.get(point)

@@ -23,6 +23,8 @@ import msgspec
 from zfoo_py.actor import Control, CoreRef, LoopActorRef, LoopFuture
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from zfoo_py.errors import FrameError
     from zfoo_py.protocol.packet import Binding, Packet
     from zfoo_py.protocol.registration import Registration
@@ -94,15 +96,25 @@ class Outbound(msgspec.Struct, frozen=True):
 
 
 class Send(msgspec.Struct, frozen=True):
-    """Order: send this packet one way. ``sent`` is settled when it is in the outbox, or cannot be."""
+    """Order: send this packet one way.
+
+    Attributes:
+        head: the packet, encoded in the caller's context.
+        lane: where it is to be handled, None without key.
+        packet, module, provider: names, for errors.
+        undelivered: told (packet, module, reason) if it cannot be sent.
+        sent: settled when it is in the outbox, or cannot be.
+        order: the consumer's order it came from, given back to ``returns_to`` if it was never written.
+    """
 
     head: bytes
     lane: int | None
     packet: str
     module: str
-    sent: LoopFuture[None] | None
-    order: Any  # the consumer's order it came from, given back with Undelivered
+    undelivered: Callable[[str, str, str], None]
+    sent: LoopFuture[None] | None = None
     provider: str = ""
+    order: Any = None
     returns_to: CoreRef | None = None
 
 

@@ -9,15 +9,19 @@ and raises `IllegalTransitionError`. An event that may come late and means nothi
 
 from __future__ import annotations
 
+from contextlib import suppress
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
-from zfoo_py.errors import BackpressureError, IllegalTransitionError, SessionClosedError
+from zfoo_py.actor import ActorDeadError
+from zfoo_py.errors import BackpressureError, IllegalTransitionError, InboxFullError, SessionClosedError
 from zfoo_py.net.messages import BindUid, Close, Send
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from zfoo_py.actor import LoopActorRef
     from zfoo_py.node import Node
     from zfoo_py.protocol.msgpack_codec import MsgpackCodec
@@ -91,7 +95,7 @@ class SessionRecord(msgspec.Struct, frozen=True):
     """
 
     sid: int
-    side: str
+    side: Literal["server", "client"]
     kind: str
     peer: str
     local: str
@@ -115,9 +119,33 @@ class Session:
         node: the node it belongs to, with ``consumer``, ``router`` and ``events``.
     """
 
-    __slots__ = ("_codec", "_node", "is_up", "kind", "lane", "node_id", "peer", "ref", "sid", "side", "uid", "writable")
+    __slots__ = (
+        "_codec",
+        "_node",
+        "_undelivered",
+        "is_up",
+        "kind",
+        "lane",
+        "node_id",
+        "peer",
+        "ref",
+        "sid",
+        "side",
+        "uid",
+        "writable",
+    )
 
-    def __init__(self, *, sid: int, side: str, peer: str, codec: MsgpackCodec, ref: LoopActorRef[Any], node: Any) -> None:
+    def __init__(
+        self,
+        *,
+        sid: int,
+        side: Literal["server", "client"],
+        peer: str,
+        codec: MsgpackCodec,
+        ref: LoopActorRef[Any],
+        node: Any,
+        undelivered: Callable[[str, str, str], None],
+    ) -> None:
         self.sid = sid
         self.side = side
         self.peer = peer
@@ -131,6 +159,7 @@ class Session:
         self.lane: Any = None  # the router's note of this session's lane
         self._codec = codec
         self._node = node
+        self._undelivered = undelivered
 
     def __repr__(self) -> str:
         return f"<Session {self.sid} {self.side} {self.node_id or self.kind or '?'} {self.peer}>"
@@ -151,26 +180,40 @@ class Session:
         """
         head = self._codec.encode(packet)
         name = type(packet).__name__
-        if not self.is_up:
-            msg = f"session {self.sid} to {self.peer} is closed; {name} was not sent"
-            raise SessionClosedError(msg, may_have_run=False, packet=name, sid=self.sid)
+        module = self._codec.table.binding(type(packet)).module.name
         if not self.writable:
             msg = f"the outbox of session {self.sid} to {self.peer} is full; {name} was not sent: send less, or later"
-            raise BackpressureError(msg, packet=name, sid=self.sid)
-        self.ref.tell(Send(head, None, name, "", None, None))
+            raise BackpressureError(msg, module=module, packet=name, sid=self.sid)
+        self._tell(Send(head, None, name, module, self._undelivered), f"{name} was not sent")
+
+    def _tell(self, order: Send | BindUid, consequence: str) -> None:
+        try:
+            if self.is_up:
+                self.ref.tell(order)
+                return
+        except (ActorDeadError, InboxFullError) as error:
+            msg = f"session {self.sid} to {self.peer} takes nothing any more ({error}); {consequence}"
+            raise SessionClosedError(msg, may_have_run=False, sid=self.sid) from error
+        msg = f"session {self.sid} to {self.peer} is closed; {consequence}"
+        raise SessionClosedError(msg, may_have_run=False, sid=self.sid)
 
     def bind_uid(self, uid: int) -> None:
         """Log a user in on this session: from now on its packets without key share the lane of key=uid.
 
         Args:
             uid: a positive integer below 2**63, as in zfoo.
+
+        Raises:
+            ValueError: it is none.
+            SessionClosedError: the session is not up.
         """
         if type(uid) is not int or not 0 < uid < 1 << 63:
             msg = f"a uid is an int from 1 to 2**63-1, not {uid!r}"
             raise ValueError(msg)
+        self._tell(BindUid(self.sid, uid), f"uid {uid} was not bound")
         self.uid = uid
-        self.ref.tell(BindUid(self.sid, uid))
 
     def close(self) -> None:
-        """Close the session after everything sent before."""
-        self.ref.tell(Close("closed by the application"))
+        """Close the session after everything sent before; harmless if it is closed."""
+        with suppress(ActorDeadError, InboxFullError):
+            self.ref.tell(Close("closed by the application"))

@@ -195,18 +195,22 @@ def _parse(annotation: object, base: type[Any]) -> FieldType:
     if isinstance(annotation, type) and not typing.get_origin(annotation) and issubclass(annotation, base):
         if annotation is base:
             raise _UnsupportedError(annotation, f"{annotation.__name__} has no fields: name a class derived from it")
+        if getattr(annotation, "__parameters__", ()):
+            raise _UnsupportedError(
+                annotation, f"{annotation.__name__} is generic: name a class with one type for each field"
+            )
         return FieldType("packet", packet=annotation)
     origin, args = typing.get_origin(annotation), typing.get_args(annotation)
     if origin in {typing.Union, types.UnionType}:
         return _parse_union(annotation, args, base)
-    if origin is tuple:
+    if origin is tuple and annotation is not typing.Tuple:  # noqa: UP006 - somebody may have written it
         if len(args) == 2 and args[1] is Ellipsis:
             return FieldType("series", (_parse(args[0], base),))
         return FieldType("tuple", tuple(_parse(arg, base) for arg in args))
-    if origin in _CONTAINERS:
+    if origin in _CONTAINERS and len(args) == _CONTAINERS[origin][1]:
         return FieldType(_CONTAINERS[origin][0], tuple(_parse(arg, base) for arg in args))
     for bare, example in _EXAMPLES.items():
-        if annotation is bare:
+        if annotation is bare or origin is bare:  # list or typing.List
             raise _UnsupportedError(annotation, f"{bare.__name__} does not say what is in it: write {example}, say")
     raise _UnsupportedError(annotation)
 

@@ -141,14 +141,14 @@ class MsgpackCodec:
             try:
                 message = _unpack(body, strict_map_key=False)
             except TypeError:
-                message = _unpack_with_tuples(body)
+                message = _unpack_array_keys(body)
             if type(message) is not list or len(message) != 4:
                 raise MismatchError(_NO_MESSAGE)  # noqa: TRY301 - all faults end alike
             protocol_id, fields, attachment_id, attachment_fields = message
             if attachment_id is not None:
                 attachment = self._attachment(attachment_id, attachment_fields)
             known = self._incoming.get(protocol_id)
-            if known is None or type(protocol_id) is not int:
+            if known is None :
                 known = self._prepare_incoming(protocol_id)
             binding, build = known
             return binding, build(fields), attachment
@@ -172,8 +172,9 @@ class MsgpackCodec:
                 raise MismatchError(f"signal id {signal.signal_id} is not in 1..{MAX_SIGNAL_ID}")
             if signal.client not in CLIENT_CODES:
                 raise MismatchError(f"unknown client code {signal.client} of a SignalAttachment")
-            if not -0x8000_0000 <= signal.task_executor_hash <= 0x7FFF_FFFF:
-                raise MismatchError(f"task executor hash {signal.task_executor_hash} has more than 32 bits")
+        lane = getattr(attachment, "task_executor_hash", 0)
+        if not -0x8000_0000 <= lane <= 0x7FFF_FFFF:
+            raise MismatchError(f"task executor hash {lane} has more than 32 bits")
         return attachment
 
     def _fields_of(self, packet_class: type[Any]) -> Fields:
@@ -220,15 +221,24 @@ def _guilty_field(packet: Packet, flatten: _Flatten) -> str:
     return name
 
 
-def _unpack_with_tuples(body: bytes | memoryview) -> Any:
-    """Unpack a body in which an array is the key of a map."""
+def _unpack_array_keys(body: bytes | memoryview) -> Any:
+    """Unpack a body in which an array is (in) the key of a map: there, and only there, arrays are tuples."""
     _scan(body)  # the places of a tuple are written at once, so that even few bytes could ask for much memory
-    message = _unpack(body, strict_map_key=False, use_list=False)
-    return list(message) if type(message) is tuple else message
+    return _with_lists(_unpack(body, strict_map_key=False, use_list=False))
+
+
+def _with_lists(value: Any) -> Any:
+    if type(value) is tuple:
+        return [_with_lists(item) for item in value]
+    if type(value) is dict:
+        return {key: _with_lists(item) for key, item in value.items()}
+    return value
 
 
 def _decode_error(error: Exception, attachment: Attachment | None) -> DecodeError:
-    text = str(error) if isinstance(error, MismatchError) else f"{type(error).__name__}: {error}"
+    text = str(error)
+    if not isinstance(error, MismatchError):
+        text = f"{type(error).__name__}: {text}" if text else type(error).__name__
     signal_id = None
     if type(attachment) is SignalAttachment and attachment.client != CLIENT_ANSWER:
         signal_id = attachment.signal_id

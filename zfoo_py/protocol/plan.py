@@ -6,8 +6,8 @@ accept in strict mode (tests/protocol/test_plan.py proves it), and name class an
 
 * `Plan.flatten` takes a packet apart. Values must be of the declared types as a type checker sees it, except: a bool
   is no int, and a packet must be of exactly the declared class. An int may stand for a float and is sent as given.
-* `Plan.build` makes the packet from what msgpack unpacked; arrays are lists or tuples. Missing trailing fields get
-  their defaults; fields beyond the declared ones are a newer peer's, and ignored.
+* `Plan.build` makes the packet from what msgpack unpacked; arrays are lists, or tuples in the key of a map. Missing
+  trailing fields get their defaults; fields beyond the declared ones are a newer peer's, and ignored.
 """
 # ruff: noqa: ANN401 - what is checked here may be anything
 
@@ -33,7 +33,9 @@ _EXACT: dict[type[Any], Callable[[Any], Any]] = {
     dict: dict,
     tuple: tuple,
 }
-_PYTHON_TYPE = {"series": "tuple"}  # kind → name of the type, where they differ
+# Kind → name of the type, where they differ: in a packet, and in what msgpack unpacks.
+_PYTHON_TYPE = {"series": "tuple"}
+_ARRIVES_AS = {"set": "list", "tuple": "list", "series": "list"}
 
 
 class MismatchError(ValueError):
@@ -92,7 +94,7 @@ class Plan:
         return code.function("array", [*lines, f"return packet_class({', '.join(given)})"])
 
     def _build_other(self, array: Any) -> Any:
-        """Build from an array of another length, or from a tuple."""
+        """Build from an array of another length, or in the key of a map."""
         name = self._packet_class.__name__
         array = _as_list(name, "an array of fields", array)
         count = len(array)
@@ -166,6 +168,8 @@ class _Code:
         lines += self._items(self.flatten, kind, value, where, changes=not _packs_as_is(kind.items))
         if kind.kind == "set" and _packs_as_is(kind.items):
             lines.append(f"{value} = list({value})")
+        elif kind.kind == "series" and not _packs_as_is(kind.items):
+            lines.append(f"{value} = tuple({value})")  # it may be the key of a dict
         return lines
 
     def build(self, kind: FieldType, value: str, where: str) -> list[str]:
@@ -179,10 +183,11 @@ class _Code:
         if kind.kind == "float":
             other = [f"if type({value}) is not int:", f"    {refusal}", f"{value} = float({value})"]
             return [f"if type({value}) is not float:", *_indented(other)]
-        if kind.kind in {"list", "set", "tuple", "series"}:
-            lines = [f"if type({value}) is not list:", f"    {value} = as_list({where!r}, {kind.text!r}, {value})"]
+        lines = [f"if type({value}) is not {_ARRIVES_AS.get(kind.kind, kind.kind)}:"]
+        if kind.kind in {"tuple", "series"}:  # only they can be the key of a map
+            lines.append(f"    {value} = as_list({where!r}, {kind.text!r}, {value})")
         else:
-            lines = [f"if type({value}) is not {kind.kind}:", f"    {refusal}"]
+            lines.append(f"    {refusal}")
         lines += self._items(self.build, kind, value, where, changes=not _unpacks_as_is(kind.items))
         if kind.kind in {"set", "series"}:
             lines.append(f"{value} = {_PYTHON_TYPE.get(kind.kind, kind.kind)}({value})")
@@ -262,7 +267,9 @@ def _refusal(kind: FieldType, value: str, where: str) -> str:
 
 def _refused(where: str, expected: str, value: object) -> MismatchError:
     # Neither the value (it may be long, or a secret) nor its repr (it may raise).
-    length = f" of length {len(value)}" if isinstance(value, list | tuple) and expected.startswith("tuple") else ""
+    length = ""
+    if isinstance(value, list | tuple) and expected.startswith("tuple") and not expected.endswith(", ...]"):
+        length = f" of length {len(value)}"
     got = "None" if value is None else type(value).__name__
     return MismatchError(f"{where}: expected {expected}, got {got}{length}")
 
@@ -277,7 +284,7 @@ def _exact(where: str, expected: str, wanted: type[Any], value: Any) -> Any:
 
 
 def _as_list(where: str, expected: str, value: Any) -> list[Any]:
-    """Return an array as a list: they are tuples if one of them is a key of a map."""
+    """Return an array as a list; in the key of a map it is a tuple."""
     if type(value) is tuple:
         return list(value)
     if type(value) is not list:

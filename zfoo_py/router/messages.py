@@ -1,7 +1,7 @@
 """The messages of the router's worker threads.
 
-    router → WorkerActor   WorkReady
-    WorkerActor → router   results, in batches, through `zfoo_py.router.worker_actor.WorkQueue`
+router → WorkerActor   WorkReady
+WorkerActor → router   results, in batches, through `zfoo_py.router.worker_actor.WorkQueue`
 """
 
 from __future__ import annotations

@@ -189,7 +189,7 @@ def _check(function: Callable[..., Any], table: PacketTable) -> Receiver:
         function=function,
         packet_class=packet_class,
         is_async=inspect.iscoroutinefunction(plain),
-        wants_call=len(positional) == 3,  # noqa: PLR2004 - (session, packet, call)
+        wants_call=len(positional) == 3,
         declares_none=returns is type(None),
         reentrant=mark.reentrant,
         where=where,

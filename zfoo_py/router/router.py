@@ -107,9 +107,7 @@ class Router:
             batch_done=self._batch_done,
         )
         self._ready = self._drivers.ready
-        self._work = WorkQueue(
-            runtime, limits.workers, limits.max_in_work, self._worker_finished, self._batch_done
-        )
+        self._work = WorkQueue(runtime, limits.workers, limits.max_in_work, self._worker_finished, self._batch_done)
         self._wake_scheduled = False
         self.in_work = 0
         self.received = 0
@@ -353,7 +351,7 @@ class Router:
         self, lane: int, function: Callable[..., Any], args: tuple[Any, ...], *, is_async: bool
     ) -> Answer[Any]:
         """Run own work in a lane, in its turn: on the loop (``is_async``) or on a worker. From any thread."""
-        outcome: Answer[Any] = Answer()
+        outcome: Answer[Any] = Answer(self._runtime)
         receiver = Receiver(
             function=lambda _session, _packet: function(*args),
             packet_class=Packet,
@@ -403,7 +401,13 @@ class Router:
 
     @overload
     def async_ask(
-        self, session: Session, packet: Ask[A], answer: None = None, *, key: object = None, timeout_s: float | None = None
+        self,
+        session: Session,
+        packet: Ask[A],
+        answer: None = None,
+        *,
+        key: object = None,
+        timeout_s: float | None = None,
     ) -> Answer[A]: ...
 
     @overload
@@ -439,7 +443,7 @@ class Router:
             msg = f"async_ask({name}): say which class answers it: class {name}(Ask[Answer]), or async_ask(…, Answer)"
             raise UnmappedPacketError(msg)
         head = self._codec.encode(packet)
-        future: Answer[Any] = Answer()
+        future: Answer[Any] = Answer(self._runtime)
         record = AskRecord(
             binding=binding,
             head=head,
@@ -462,7 +466,13 @@ class Router:
 
     @overload
     def sync_ask(
-        self, session: Session, packet: Ask[A], answer: None = None, *, key: object = None, timeout_s: float | None = None
+        self,
+        session: Session,
+        packet: Ask[A],
+        answer: None = None,
+        *,
+        key: object = None,
+        timeout_s: float | None = None,
     ) -> A: ...
 
     @overload

@@ -1,0 +1,8 @@
+"""``python -m zfoo_py``: the command line, without the script that an installation puts into PATH."""
+
+import sys
+
+from zfoo_py.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

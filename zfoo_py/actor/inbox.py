@@ -1,0 +1,128 @@
+"""The two queues of one loop actor."""
+
+from __future__ import annotations
+
+from collections import deque
+from threading import get_ident
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from pykka import ActorDeadError
+from pykka._envelope import Envelope
+
+from zfoo_py.errors import InboxFullError
+
+if TYPE_CHECKING:
+    from zfoo_py.actor.loop_actor import LoopActor
+    from zfoo_py.actor.runtime import Runtime
+
+__all__ = ["LoopInbox"]
+
+
+class LoopInbox:
+    """The two queues of one loop actor. Its owner is the loop's thread; other threads go through the runtime."""
+
+    __slots__ = (
+        "actor",
+        "actor_class",
+        "closed",
+        "control",
+        "foreign",
+        "limit",
+        "normal",
+        "runtime",
+        "scheduled",
+        "stops",
+    )
+
+    actor_class: type[LoopActor]  # set by the actor, once it knows itself
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.runtime = runtime
+        self.actor: LoopActor | None = None  # strong until the actor has stopped
+        self.normal: deque[Any] = deque()
+        self.control: deque[Any] = deque()
+        self.limit = runtime.inbox_limit_messages
+        self.foreign = 0  # messages of other threads on their way here
+        self.stops = 0  # stop orders in `normal`: they do not count against the bound
+        self.scheduled = False
+        self.closed = False
+
+    # Pykka's inbox protocol
+    def put(self, envelope: Envelope[Any], /) -> None:
+        """Add an envelope; see `LoopActorRef.tell`."""
+        self.post(envelope, control=False, unbounded=False)
+
+    def get(self) -> NoReturn:
+        """Refuse: nobody takes messages out of a loop inbox but its runtime."""
+        msg = "a loop inbox is drained by its runtime"
+        raise NotImplementedError(msg)
+
+    def empty(self) -> bool:
+        """Return whether nothing is left."""
+        return not (self.normal or self.control)
+
+    def post(self, item: Any, *, control: bool, unbounded: bool) -> None:
+        runtime = self.runtime
+        if get_ident() != runtime.thread_ident:
+            runtime.post_foreign(self, item, control=control, unbounded=unbounded)
+        elif self.closed:
+            self.refuse(item, dead=True)
+        elif control:
+            self.control.append(item)
+            if not self.scheduled:
+                runtime.make_ready(self)
+        elif unbounded or len(self.normal) - self.stops < self.limit:
+            self.normal.append(item)
+            if unbounded:
+                self.stops += 1
+            if not self.scheduled:
+                runtime.make_ready(self)
+        else:
+            self.refuse(item, dead=False)
+
+    def refuse(self, item: Any, *, dead: bool) -> None:
+        """Give a message back that this inbox cannot take. On the loop's thread."""
+        name = self.actor_class.__name__
+        error: Exception = ActorDeadError(f"{name} not found") if dead else InboxFullError(name, self.limit)
+        if type(item) is Envelope:
+            if item.reply_to is not None:
+                item.reply_to.set_exception((type(error), error, None))
+                return
+            item = item.message
+        if not self.runtime.in_turn:
+            raise error
+        self.runtime.give_back(self.actor_class, item)
+
+    def run(self, burst: int) -> int:
+        """Handle up to ``burst`` messages; returns how many. Called by the runtime only."""
+        actor, control, normal = self.actor, self.control, self.normal
+        assert actor is not None
+        count = 0
+        while count < burst:
+            if control:
+                item = control.popleft()
+            elif normal:
+                item = normal.popleft()
+            else:
+                break
+            count += 1
+            if type(item) is Envelope:
+                actor._turn_enveloped(item)
+            else:
+                try:
+                    actor.on_receive(item)
+                except BaseException as error:  # noqa: BLE001 - see _turn_failed: this is the guard
+                    actor._turn_failed(item, error)
+            if self.closed:
+                break
+        return count
+
+    def close(self) -> list[Any]:
+        """Take what is left, control first; nothing enters any more."""
+        self.closed = True
+        self.actor = None
+        left = [*self.control, *self.normal]
+        self.control.clear()
+        self.normal.clear()
+        self.stops = 0
+        return left

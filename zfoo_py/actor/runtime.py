@@ -1,0 +1,247 @@
+"""The runtime: turns of loop actors on one event loop."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from threading import get_ident
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
+
+from loguru import logger
+from pykka import ActorDeadError
+
+from zfoo_py.errors import InboxFullError
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from zfoo_py.actor.core_actor import CoreRef
+    from zfoo_py.actor.inbox import LoopInbox
+    from zfoo_py.actor.loop_actor import LoopActor
+    from zfoo_py.actor.ref import LoopActorRef
+
+__all__ = ["Runtime", "TimerHandle", "TimerSource"]
+
+A = TypeVar("A", bound="LoopActor")
+
+# One actor may hold the loop for this many messages before the next actor gets its turn. proto.actor uses
+# 300; smaller means fairer, larger means fewer switches, and beyond a hundred the gain is not measurable.
+MAX_BURST = 128
+
+# One wake-up handles at most this many turns before other callbacks of the loop (sockets, timers) run:
+# at a few microseconds a turn that is a few milliseconds.
+MAX_TURNS_PER_WAKE = 2048
+
+# An inbox that holds this many messages is a fault or an overload, not a burst: at 200 bytes a message it
+# is 20 MB. Akka's bounded mailboxes and Ray's max_pending_calls are set in the same range.
+DEFAULT_INBOX_LIMIT_MESSAGES = 100_000
+
+
+class TimerSource(Protocol):
+    """What a runtime needs of a clock: an event loop has it, and so has a fake clock."""
+
+    def time(self) -> float:
+        """Return seconds on a monotonic clock."""
+        ...
+
+    def call_later(self, delay: float, callback: Callable[..., object], /, *args: Any) -> TimerHandle:
+        """Call ``callback(*args)`` on the loop after ``delay`` seconds."""
+        ...
+
+
+class TimerHandle(Protocol):
+    """A timer that can be cancelled."""
+
+    def cancel(self) -> None:
+        """Forget the callback; harmless if it has run."""
+        ...
+
+
+class Runtime:
+    """Runs loop actors on one event loop. Every node has its own; they know nothing of each other.
+
+    Args:
+        loop: the loop; its thread is the one that calls `bind_thread` (or this constructor, by default).
+        timers: a clock and its timers; default is the loop itself. Tests pass a fake clock.
+        inbox_limit_messages: the bound of an inbox whose actor class names none.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        timers: TimerSource | None = None,
+        inbox_limit_messages: int = DEFAULT_INBOX_LIMIT_MESSAGES,
+    ) -> None:
+        self.loop = loop
+        self.timers: TimerSource = timers if timers is not None else loop
+        self.time = self.timers.time
+        self.inbox_limit_messages = inbox_limit_messages
+        self.thread_ident = get_ident()
+        self.in_turn = False
+        self.actors: set[LoopActor] = set()
+        self.undelivered = 0
+        self.turn_failures = 0
+        self._ready: deque[LoopInbox] = deque()
+        self._wake_scheduled = False
+        self._flushes: list[Callable[[], object]] = []
+        self._foreign: list[tuple[LoopInbox, Any, bool, bool]] = []
+        self._foreign_lock = threading.Lock()
+
+    _spawning = threading.local()
+
+    @staticmethod
+    def spawning() -> Runtime:
+        """Return the runtime that spawns an actor, or runs a turn, in this thread.
+
+        Raises:
+            RuntimeError: none does.
+        """
+        runtime = getattr(Runtime._spawning, "runtime", None)
+        if runtime is None:
+            msg = "a loop actor is started with Runtime.spawn(), or within a turn of another one"
+            raise RuntimeError(msg)
+        return cast("Runtime", runtime)
+
+    # --- actors
+
+    def spawn(self, actor_class: type[A], *args: Any, **kwargs: Any) -> LoopActorRef[A]:
+        """Start an actor and run its `on_start`. On the loop's thread only.
+
+        Unlike Pykka's `start`, it does not enter Pykka's global registry (a list: removal is O(n)).
+        """
+        outer = getattr(Runtime._spawning, "runtime", None)
+        Runtime._spawning.runtime = self
+        try:
+            actor = actor_class(*args, **kwargs)
+            self.actors.add(actor)
+            actor._start_actor_loop()
+        finally:
+            Runtime._spawning.runtime = outer
+        return actor.actor_ref
+
+    def forget(self, actor: LoopActor) -> None:
+        """Drop a stopped actor; called by the actor itself."""
+        self.actors.discard(actor)
+
+    def give_back(self, actor_class: type[LoopActor], message: Any) -> None:
+        """Count a message that nobody will handle and hand it to its class's `on_undelivered`."""
+        self.undelivered += 1
+        try:
+            actor_class.on_undelivered(message)
+        except Exception as error:  # noqa: BLE001 - a hook must not fall into somebody else's turn
+            logger.opt(exception=error).error("on_undelivered of {} raised", actor_class.__name__)
+
+    # --- turns
+
+    def make_ready(self, inbox: LoopInbox) -> None:
+        """Put an inbox with messages on the list of those to run. On the loop's thread."""
+        inbox.scheduled = True
+        self._ready.append(inbox)
+        if not self._wake_scheduled:
+            self._wake_scheduled = True
+            self.loop.call_soon(self.drain)
+
+    def at_turn_end(self, flush: Callable[[], object]) -> None:
+        """Call ``flush`` once, when the current wake-up has handled its messages. On the loop's thread."""
+        self._flushes.append(flush)
+        if not self.in_turn and not self._wake_scheduled:
+            self._wake_scheduled = True
+            self.loop.call_soon(self.drain)
+
+    def deliver(self, ref: LoopActorRef[Any] | CoreRef, message: Any) -> None:
+        """Tell and run at once: what a callback of the loop (socket, timer) does with what it brings."""
+        if self.in_turn:
+            ref.tell(message)
+            return
+        self.in_turn = True  # a refusal is nobody's exception here
+        try:
+            ref.tell(message)
+        finally:
+            self.in_turn = False
+        self.drain()
+
+    def call_later(self, delay_s: float, ref: LoopActorRef[Any] | CoreRef, message: Any) -> TimerHandle:
+        """Deliver a message after ``delay_s`` seconds. The loop holds the ref until then, or until cancelled."""
+        return self.timers.call_later(delay_s, self.deliver, ref, message)
+
+    def drain(self) -> None:
+        """Run every ready actor until nothing is left (bounded), then flush what they gathered."""
+        self._wake_scheduled = True  # whatever gets ready meanwhile is handled below
+        ready, flushes = self._ready, self._flushes
+        outer = getattr(Runtime._spawning, "runtime", None)
+        Runtime._spawning.runtime = self
+        self.in_turn = True
+        turns = 0
+        try:
+            while ready or flushes:
+                while ready and turns < MAX_TURNS_PER_WAKE:
+                    inbox = ready.popleft()
+                    if inbox.closed:
+                        continue
+                    turns += inbox.run(MAX_BURST)
+                    if inbox.normal or inbox.control:
+                        ready.append(inbox)
+                    else:
+                        inbox.scheduled = False
+                while flushes:
+                    flushes.pop()()
+                if turns >= MAX_TURNS_PER_WAKE:
+                    break
+        finally:
+            self.in_turn = False
+            Runtime._spawning.runtime = outer
+            self._wake_scheduled = bool(ready)
+            if ready:
+                self.loop.call_soon(self.drain)
+
+    # --- other threads
+
+    def post_foreign(self, inbox: LoopInbox, item: Any, *, control: bool, unbounded: bool) -> None:
+        """Take a message of another thread; one wake-up of the loop serves a whole batch."""
+        with self._foreign_lock:
+            if inbox.closed:
+                msg = f"{inbox.actor_class.__name__} not found"
+                raise ActorDeadError(msg)
+            if not control and not unbounded and len(inbox.normal) - inbox.stops + inbox.foreign >= inbox.limit:
+                raise InboxFullError(inbox.actor_class.__name__, inbox.limit)
+            inbox.foreign += 1
+            self._foreign.append((inbox, item, control, unbounded))
+            first = len(self._foreign) == 1
+        if first:
+            self._wake_from_outside()
+
+    def _wake_from_outside(self) -> None:
+        try:
+            self.loop.call_soon_threadsafe(self._take_foreign)
+        except RuntimeError as error:
+            with self._foreign_lock:
+                self._foreign.clear()
+            msg = "the event loop of this node is closed"
+            raise ActorDeadError(msg) from error
+
+    def _take_foreign(self) -> None:
+        with self._foreign_lock:
+            batch, self._foreign = self._foreign, []
+            for inbox, _, _, _ in batch:
+                inbox.foreign -= 1
+        self.in_turn = True
+        try:
+            for inbox, item, control, unbounded in batch:
+                # Its room was counted when it was taken, so it cannot be refused for want of room now.
+                if unbounded or control or inbox.closed:
+                    inbox.post(item, control=control, unbounded=unbounded)
+                else:
+                    inbox.normal.append(item)
+                    if not inbox.scheduled:
+                        inbox.scheduled = True
+                        self._ready.append(inbox)
+        finally:
+            self.in_turn = False
+        self.drain()
+
+    def call_from_outside(self, callback: Callable[..., object], *args: Any) -> None:
+        """Run a callback on the loop from any thread; a no-op on a closed loop."""
+        if not self.loop.is_closed():
+            self.loop.call_soon_threadsafe(callback, *args)

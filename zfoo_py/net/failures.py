@@ -1,0 +1,123 @@
+"""How an ask or a send ends when it does not end well: one sentence and one typed error for each way."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from zfoo_py.errors import (
+    AskTimeoutError,
+    BackpressureError,
+    RemoteError,
+    SessionClosedError,
+    UnexpectedPacketError,
+)
+from zfoo_py.net.messages import Undelivered
+from zfoo_py.protocol.common import MAY_NOT_HAVE_RUN
+
+if TYPE_CHECKING:
+    from zfoo_py.net.messages import Outbound, Send
+    from zfoo_py.net.session import Session
+    from zfoo_py.protocol.common import Error
+    from zfoo_py.protocol.packet import Packet
+
+__all__ = [
+    "fail_send",
+    "lost_in_flight",
+    "outbox_full",
+    "refused",
+    "return_outbound",
+    "return_send",
+    "timed_out",
+    "too_many_pending",
+    "unexpected",
+]
+
+
+def refused(outbound: Outbound, error: Error, session: Session) -> RemoteError:
+    """Return the error of an ask that the provider answered with an Error packet."""
+    about = _about(outbound, session, may_have_run=error.code not in MAY_NOT_HAVE_RUN)
+    return RemoteError(error.code, error.message, **about)
+
+
+def unexpected(outbound: Outbound, packet: Packet, session: Session) -> UnexpectedPacketError:
+    """Return the error of an ask that was answered with another class than it was asked for."""
+    call = outbound.call
+    wanted = call.expects.__name__ if call.expects is not None else "a packet"
+    msg = (
+        f"{call.binding.packet_class.__name__} was answered with {type(packet).__name__}, not with {wanted}: "
+        f"look at what its receiver returns, or at the answer class asked for"
+    )
+    return UnexpectedPacketError(msg, **_about(outbound, session, may_have_run=True))
+
+
+def timed_out(outbound: Outbound, session: Session, *, written: bool) -> AskTimeoutError:
+    """Return the error of an ask whose deadline has come."""
+    name = outbound.call.binding.packet_class.__name__
+    if written:
+        whom = outbound.provider or session.peer
+        msg = (
+            f"{name} had no answer from {whom} before its deadline: its receiver is slow, waits for something, "
+            f"or never answers"
+        )
+    else:
+        msg = f"{name} was not written before its deadline: this node is overloaded, or the peer reads too slowly"
+    return AskTimeoutError(msg, **_about(outbound, session, may_have_run=written))
+
+
+def lost_in_flight(outbound: Outbound, session: Session, reason: str) -> SessionClosedError:
+    """Return the error of an ask that was written to a session that has ended."""
+    name = outbound.call.binding.packet_class.__name__
+    msg = f"the session to {session.peer} ended with {name} in flight: {reason}; its receiver may have run"
+    return SessionClosedError(msg, **_about(outbound, session, may_have_run=True))
+
+
+def too_many_pending(outbound: Outbound, session: Session, limit: int) -> BackpressureError:
+    """Return the error of an ask beyond the bound of asks in flight."""
+    msg = f"{limit} asks are in flight on the session to {session.peer}: ask less, or later"
+    return BackpressureError(msg, **_about(outbound, session, may_have_run=False))
+
+
+def outbox_full(send: Send, session: Session) -> BackpressureError:
+    """Return the error of a one-way packet for which the outbox has no room."""
+    msg = f"the outbox of session {session.sid} to {session.peer} is full; {send.packet} was not sent: send less, or later"
+    return BackpressureError(msg, module=send.module, packet=send.packet, provider=send.provider, sid=session.sid)
+
+
+def return_outbound(outbound: Outbound, reason: str) -> None:
+    """Give an ask that was never written to whoever can pick again, or fail it."""
+    call = outbound.call
+    if call.returns_to is not None:
+        call.returns_to.tell(Undelivered(outbound, reason))
+        return
+    name = call.binding.packet_class.__name__
+    msg = f"{name} was not sent: {reason}"
+    module = call.binding.module.name
+    call.answer.settle(error=SessionClosedError(msg, may_have_run=False, module=module, packet=name))
+
+
+def return_send(send: Send, reason: str) -> None:
+    """Give a one-way packet that was never written to whoever can pick again, or fail it."""
+    if send.returns_to is not None:
+        send.returns_to.tell(Undelivered(send, reason))
+        return
+    msg = f"{send.packet} was not sent: {reason}"
+    error = SessionClosedError(msg, may_have_run=False, module=send.module, packet=send.packet)
+    fail_send(send, error)
+
+
+def fail_send(send: Send, error: Exception) -> None:
+    """Tell whoever waits, or else the node, that a one-way packet was not sent."""
+    if send.sent is not None:
+        send.sent.settle(error=error)
+    send.undelivered(send.packet, send.module, str(error))
+
+
+def _about(outbound: Outbound, session: Session, *, may_have_run: bool) -> dict[str, Any]:
+    binding = outbound.call.binding
+    return {
+        "module": binding.module.name,
+        "packet": binding.packet_class.__name__,
+        "provider": outbound.provider,
+        "sid": session.sid,
+        "may_have_run": may_have_run,
+    }

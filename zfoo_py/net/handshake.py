@@ -1,0 +1,40 @@
+"""The first packet of a session, judged."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from zfoo_py.protocol.registration import parse
+
+if TYPE_CHECKING:
+    from zfoo_py.protocol.common import Hello
+
+__all__ = ["PEER_KINDS", "WIRE_VERSION", "fault_of"]
+
+# Changes when two versions of the default wire cannot talk to each other.
+WIRE_VERSION: Final = 1
+
+PEER_KINDS: Final = ("node", "client")
+
+
+def fault_of(hello: Hello, announced: str | None, peer: str) -> str:
+    """Return what is wrong with a peer's Hello, in a sentence for both sides' logs; "" if nothing is.
+
+    Args:
+        hello: the peer's.
+        announced: the registration text that discovery announced for the peer's address, which the Hello must
+            repeat byte for byte: a reused port never enters a ring. None if only the address was known.
+        peer: its address.
+    """
+    if hello.wire_version != WIRE_VERSION:
+        return f"wire version {hello.wire_version} cannot talk to wire version {WIRE_VERSION}: upgrade the older node"
+    if hello.kind not in PEER_KINDS:
+        return f"a peer is a node or a client, not {hello.kind!r}"
+    if announced is not None and hello.registration != announced:
+        return (
+            f"{peer} says it is {hello.registration!r}, but discovery announced {announced!r}: "
+            f"another node uses this address now"
+        )
+    if hello.registration and parse(hello.registration) is None:
+        return f"the registration {hello.registration!r} cannot be read"
+    return ""

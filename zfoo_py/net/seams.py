@@ -1,0 +1,67 @@
+"""What a session needs from outside: a transport, and what all sessions of a node share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from zfoo_py.actor import CoreRef
+    from zfoo_py.net.session import Session
+    from zfoo_py.protocol.common import Hello
+    from zfoo_py.protocol.msgpack_codec import MsgpackCodec
+    from zfoo_py.protocol.packet import Binding, Packet
+
+__all__ = ["Connection", "SessionEnv"]
+
+
+class Connection(Protocol):
+    """The transport under a session, as the actor sees it. All calls on the loop's thread."""
+
+    peer: str
+    local: str
+
+    def write(self, data: bytes) -> None:
+        """Hand bytes to the transport; never blocks. Says WritePaused when it holds too many."""
+
+    def pause_reading(self) -> None:
+        """Stop taking bytes from the peer; idempotent."""
+
+    def resume_reading(self) -> None:
+        """Take bytes again; idempotent."""
+
+    def limit_frames(self, max_frame_bytes: int) -> None:
+        """Bound the frames of the peer from now on."""
+
+    def close(self) -> None:
+        """Close after what was written."""
+
+    def abort(self) -> None:
+        """Close at once."""
+
+
+class SessionEnv(msgspec.Struct, frozen=True):
+    """What the sessions of one node share; made by ``node.py``.
+
+    Attributes:
+        registry: address of the RegistryActor.
+        codec: encodes and decodes.
+        node: for `Session.node`.
+        receive: called in the session's turn with (session, actor's ref, binding, packet, attachment).
+        hello: makes our Hello.
+        limits: ``zfoo_py.config.Limits``.
+        warn: writes one log line about a peer, bounded in rate: (peer, text).
+        undelivered: takes what was sent one way and never written: (packet, module, reason).
+    """
+
+    registry: CoreRef
+    codec: MsgpackCodec
+    node: Any
+    receive: Callable[[Session, Binding, Packet, Any], bool]
+    hello: Callable[[], Hello]
+    limits: Any
+    warn: Callable[[str, str], None]
+    undelivered: Callable[[str, str, str], None]
