@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import struct
-import threading
 from typing import TYPE_CHECKING, Any, Self
 
 from zfoo_py import Ask, Node, Packet, ProtocolModule, Session, packet_receiver
 from zfoo_py.node import new_loop
+from zfoo_py.protocol.attachment import CLIENT_KEYED
+from zfoo_py.protocol.common import Hello
+from zfoo_py.protocol.msgpack_codec import MsgpackCodec
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
@@ -91,13 +94,14 @@ def consumer(port: int) -> Node:
 class AsyncClient:
     """Awaited asks, any number outstanding."""
 
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self.ask = node.consumer.async_ask
+        self.blobs = 0
+
     @classmethod
     async def connect(cls, port: int) -> Self:
-        self = cls()
-        self.node = await consumer(port).start()
-        self.ask = self.node.consumer.async_ask
-        self.blobs = 0
-        return self
+        return cls(await consumer(port).start())
 
     async def echo(self, i: int) -> int:
         answer = await self.ask(EchoAsk(i, NAME, PAYLOAD, TAGS), key=i & (KEYS - 1))
@@ -143,12 +147,6 @@ def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
 @contextlib.contextmanager
 def idle(port: int, n: int) -> Iterator[None]:
     """Hold n sessions, each of which has made its Hello and one ask; raw sockets, so that only the server counts."""
-    import socket
-
-    from zfoo_py.protocol.attachment import CLIENT_KEYED
-    from zfoo_py.protocol.common import Hello
-    from zfoo_py.protocol.msgpack_codec import MsgpackCodec
-
     codec = MsgpackCodec()
     hello = codec.one_way_frame(codec.encode(Hello(1, "node", "idle")), None)
     ask = codec.ask_frame(codec.encode(EchoAsk(1, NAME, PAYLOAD, TAGS)), 2, CLIENT_KEYED, 1, 3000)
@@ -158,7 +156,6 @@ def idle(port: int, n: int) -> Iterator[None]:
         head = sock.recv(4, socket.MSG_WAITALL)
         return sock.recv(struct.unpack(">I", head)[0], socket.MSG_WAITALL)
 
-    stop = threading.Event()
     try:
         for _ in range(n):
             sock = socket.create_connection(("127.0.0.1", port))
@@ -170,8 +167,5 @@ def idle(port: int, n: int) -> Iterator[None]:
                 pass
         yield
     finally:
-        stop.set()
         for sock in sockets:
             sock.close()
-
-

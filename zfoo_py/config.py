@@ -384,13 +384,13 @@ def _row(item: object, argument: str) -> dict[str, object]:
 _WORDS: Final = {"str": "a text", "int": "an integer", "float": "a number", "array": "a list", "object": "a table"}
 
 
-def _keys_of(kind: Any) -> dict[str, Any]:  # noqa: ANN401  # a type form such as tuple[str, ...]
+def _keys_of(kind: Any) -> dict[str, Any]:  # a type form such as tuple[str, ...]
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         return {field.name: field.type for field in msgspec.structs.fields(kind)}
     return {}
 
 
-def _check_keys(value: object, kind: Any, path: str) -> None:  # noqa: ANN401
+def _check_keys(value: object, kind: Any, path: str) -> None:
     """Refuse unknown keys before msgspec sees them, which knows no nearest name and hides the keys of dicts."""
     known = _keys_of(kind)
     if known or get_origin(kind) is dict:
@@ -408,7 +408,7 @@ def _check_keys(value: object, kind: Any, path: str) -> None:  # noqa: ANN401
             _check_keys(item, get_args(kind)[0], f"{path}[{index}]")
 
 
-def _convert(value: object, kind: Any, path: str) -> Any:  # noqa: ANN401
+def _convert(value: object, kind: Any, path: str) -> Any:
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
@@ -482,6 +482,7 @@ def _checked_limits(limits: Limits) -> Limits:
 
 
 def nearest_name(name: str, valid: Iterable[str]) -> str | None:
+    """Return the valid name that looks most like ``name``, or None. O(valid)."""
     as_written = {one.lower(): one for one in valid}
     return next((as_written[found] for found in difflib.get_close_matches(name.lower(), as_written, n=1)), None)
 

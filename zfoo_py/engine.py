@@ -414,22 +414,13 @@ class Engine:
         actors: list[LoopActor] = sorted(self.runtime.actors, key=lambda actor: not isinstance(actor, SessionActor))
         for actor in actors:  # sessions first: their last words are for the core actors
             self.runtime.deliver(actor.actor_ref, Abort("this node stops"))
-        await _abandon_after(workers, WORKER_STOP_S)
+        try:
+            async with asyncio.timeout(WORKER_STOP_S):
+                await workers
+        except TimeoutError:
+            logger.warning("a worker thread is still in a receiver after {} s; it is abandoned", WORKER_STOP_S)
         await asyncio.sleep(0)  # the transports that were closed say so
         await asyncio.sleep(0)
-
-
-async def _abandon_after(workers: list[Any], wait_s: float) -> None:
-    """Wait for worker threads to end, but not for one that hangs."""
-    if not workers:
-        return
-    loop = asyncio.get_running_loop()
-    deadline_s = loop.time() + wait_s
-    while any(worker.is_alive() for worker in workers) and loop.time() < deadline_s:
-        await asyncio.sleep(0.005)
-    hanging = sum(worker.is_alive() for worker in workers)
-    if hanging:
-        logger.warning("{} worker threads are still in a receiver after {} s; they are abandoned", hanging, wait_s)
 
 
 def _warn_peer(peer: str, text: str) -> None:

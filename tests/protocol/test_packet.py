@@ -75,6 +75,7 @@ class TestLookup:
         assert (binding.packet_class, binding.protocol_id, binding.module) == (Question, 1100, visits)
         assert (binding.balance_by, binding.idempotent, binding.answer_class) == ("text", True, Answer)
         assert table.binding(Answer).answer_class is None
+        assert binding._find_answer is None  # with it goes the scope of the declaration
         assert table.binding(Answer).balance_by is None
         assert [b.protocol_id for b in table.bindings()] == [1101, 1100]
         assert table.module("visits") is table.module(10) is table.modules["visits"] is visits

@@ -52,6 +52,10 @@ class LoopFuture(pykka.Future[T]):
         """Return whether a value or an error is there. Any thread."""
         return self._done
 
+    def value(self) -> T | None:
+        """Return the value it was settled with, or None. Any thread."""
+        return cast("T | None", self._value)
+
     def exception(self) -> BaseException | None:
         """Return the error it was settled with, or None. Any thread."""
         return self._error
@@ -107,17 +111,17 @@ class LoopFuture(pykka.Future[T]):
         loop = cast("Runtime", home).loop if at_home else asyncio.get_running_loop()
         waiter: asyncio.Future[T] = loop.create_future()
         self._waiters.append(waiter)
-        if self._done:
+        if self.done():  # settled meanwhile, by another thread
             self._wake()
         return waiter.__await__()
 
     __iter__ = __await__
 
     def _outcome_now(self) -> Generator[Any, None, T]:
+        yield from ()  # makes this a generator
         if self._error is not None:
             raise self._error
         return cast("T", self._value)
-        yield  # makes this a generator
 
     def _copy_to(self, waiter: asyncio.Future[T]) -> None:
         if waiter.done():  # cancelled meanwhile

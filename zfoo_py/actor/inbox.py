@@ -62,6 +62,11 @@ class LoopInbox:
         return not (self.normal or self.control)
 
     def post(self, item: Any, *, control: bool, unbounded: bool) -> None:
+        """Take a message from any thread; ``unbounded``: it does not count against the bound (a stop).
+
+        Raises:
+            ActorDeadError, InboxFullError: as `LoopActorRef.tell`.
+        """
         runtime = self.runtime
         if get_ident() != runtime.thread_ident:
             runtime.post_foreign(self, item, control=control, unbounded=unbounded)

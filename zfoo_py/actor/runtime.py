@@ -33,6 +33,9 @@ MAX_BURST = 128
 # at a few microseconds a turn that is a few milliseconds.
 MAX_TURNS_PER_WAKE = 2048
 
+# So many messages told by coroutines are run without waiting for the next wake-up; see `Runtime.drain_batch`.
+BATCH_MESSAGES = 32
+
 # An inbox that holds this many messages is a fault or an overload, not a burst: at 200 bytes a message it
 # is 20 MB. Akka's bounded mailboxes and Ray's max_pending_calls are set in the same range.
 DEFAULT_INBOX_LIMIT_MESSAGES = 100_000
@@ -85,6 +88,7 @@ class Runtime:
         self.turn_failures = 0
         self._ready: deque[LoopInbox] = deque()
         self._wake_scheduled = False
+        self._told = 0
         self._flushes: list[Callable[[], object]] = []
         self._foreign: list[tuple[LoopInbox, Any, bool, bool]] = []
         self._foreign_lock = threading.Lock()
@@ -166,9 +170,20 @@ class Runtime:
         """Deliver a message after ``delay_s`` seconds. The loop holds the ref until then, or until cancelled."""
         return self.timers.call_later(delay_s, self.deliver, ref, message)
 
+    def drain_batch(self) -> None:
+        """Count a message told from a coroutine, and run the actors once a batch has gathered.
+
+        Without it all coroutines that are awake would tell first and the turns would run last, so that the
+        peer's work could not overlap with ours. Outside of a turn, on the loop's thread.
+        """
+        self._told += 1
+        if self._told >= BATCH_MESSAGES and not self.in_turn:
+            self.drain()
+
     def drain(self) -> None:
         """Run every ready actor until nothing is left (bounded), then flush what they gathered."""
         self._wake_scheduled = True  # whatever gets ready meanwhile is handled below
+        self._told = 0
         ready, flushes = self._ready, self._flushes
         outer = getattr(Runtime._spawning, "runtime", None)
         Runtime._spawning.runtime = self

@@ -22,7 +22,8 @@ def backoff_s(failures: int, first_s: float, last_s: float, jitter: float) -> fl
 
     Args:
         failures: consecutive ones, from 1.
-        first_s, last_s: the first wait and the cap, seconds.
+        first_s: the first wait, seconds.
+        last_s: the cap, seconds.
         jitter: a random number in [0, 1).
     """
     wait_s = min(last_s, first_s * float(2 ** min(failures - 1, 32)))

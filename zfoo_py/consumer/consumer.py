@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 from zfoo_py.actor import ActorDeadError, refuse_blocking
@@ -126,6 +127,8 @@ class Consumer:
             self._router.intercept_ask(packet, key, future)
         try:
             self._actor.tell(record)
+            if get_ident() == self._runtime.thread_ident:
+                self._runtime.drain_batch()
         except (ActorDeadError, InboxFullError) as error:
             future.settle(error=_not_taken(packet, binding, error))
         return future

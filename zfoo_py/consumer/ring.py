@@ -77,7 +77,9 @@ class HashRing:
     # --- membership
 
     def add(self, name: str, points: int | None = None) -> None:
-        """Give a provider its points: O(points * log(ring)), about 0.4 ms for 200 at 1,000 providers.
+        """Give a provider its points: O(points * log(ring)).
+
+        At 1,000 providers about 0.5 ms for 200 points; 1.4 ms if the whole ring has left the processor's cache.
 
         Args:
             name: hashed as it is given, unchanged; a provider's `ring_name`.

@@ -79,7 +79,8 @@ def too_many_pending(outbound: Outbound, session: Session, limit: int) -> Backpr
 
 def outbox_full(send: Send, session: Session) -> BackpressureError:
     """Return the error of a one-way packet for which the outbox has no room."""
-    msg = f"the outbox of session {session.sid} to {session.peer} is full; {send.packet} was not sent: send less, or later"
+    where = f"the outbox of session {session.sid} to {session.peer} is full"
+    msg = f"{where}; {send.packet} was not sent: send less, or later"
     return BackpressureError(msg, module=send.module, packet=send.packet, provider=send.provider, sid=session.sid)
 
 

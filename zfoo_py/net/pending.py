@@ -86,7 +86,6 @@ class Pending:
 
     def expire(self, now_s: float) -> list[Outbound]:
         """Remove and return the asks whose deadline is not after ``now_s``. O(expired)."""
-        expired: list[Outbound] = []
         even = self._even
         # One walk, then the removal: the first entry of a dict whose head was popped costs O(popped) to find.
         late = 0
@@ -94,8 +93,7 @@ class Pending:
             if outbound.call.deadline_s > now_s:
                 break
             late += 1
-        for signal_id in list(islice(even, late)):
-            expired.append(even.pop(signal_id))
+        expired = [even.pop(signal_id) for signal_id in list(islice(even, late))]
         heap, odd = self._heap, self._odd
         while heap and heap[0][0] <= now_s:
             deadline_s, signal_id = heappop(heap)

@@ -3,7 +3,6 @@
 The body of a frame is the msgpack array ``[protocol_id, fields, attachment_id | nil, attachment_fields | nil]``.
 Fields are an array, by position; a packet inside a packet is the array of its fields; a set is an array.
 """
-# ruff: noqa: ANN401 - what a peer sends is anything
 
 from __future__ import annotations
 
@@ -148,7 +147,7 @@ class MsgpackCodec:
             if attachment_id is not None:
                 attachment = self._attachment(attachment_id, attachment_fields)
             known = self._incoming.get(protocol_id)
-            if known is None :
+            if known is None or type(protocol_id) is not int:
                 known = self._prepare_incoming(protocol_id)
             binding, build = known
             return binding, build(fields), attachment
@@ -223,7 +222,6 @@ def _guilty_field(packet: Packet, flatten: _Flatten) -> str:
 
 def _unpack_array_keys(body: bytes | memoryview) -> Any:
     """Unpack a body in which an array is (in) the key of a map: there, and only there, arrays are tuples."""
-    _scan(body)  # the places of a tuple are written at once, so that even few bytes could ask for much memory
     return _with_lists(_unpack(body, strict_map_key=False, use_list=False))
 
 

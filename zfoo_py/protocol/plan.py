@@ -9,7 +9,6 @@ accept in strict mode (tests/protocol/test_plan.py proves it), and name class an
 * `Plan.build` makes the packet from what msgpack unpacked; arrays are lists, or tuples in the key of a map. Missing
   trailing fields get their defaults; fields beyond the declared ones are a newer peer's, and ignored.
 """
-# ruff: noqa: ANN401 - what is checked here may be anything
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ class Answer(LoopFuture[T]):
         if call is not None and call.lane is not None:
             router: Any = call.owner
             lane, is_async = call.lane, call.receiver.is_async
-            self.add_done_callback(lambda done: router.callback_in_lane(lane, is_async, callback, done))
+            self.add_done_callback(lambda done: router.callback_in_lane(lane, callback, done, is_async=is_async))
         elif loop is not None:
             self.add_done_callback(
                 lambda done: loop.is_closed() or loop.call_soon_threadsafe(callback, done),

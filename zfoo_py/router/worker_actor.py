@@ -12,7 +12,7 @@ from contextlib import suppress
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
-from zfoo_py.actor import ActorDeadError, ThreadActor
+from zfoo_py.actor import ActorDeadError, LoopFuture, ThreadActor
 from zfoo_py.router.call import Call, current_call
 from zfoo_py.router.messages import WorkReady
 
@@ -43,6 +43,10 @@ class WorkerActor(ThreadActor):
             else:
                 work.done(call, value, None)
         work.idle(self.actor_ref)
+
+    def on_stop(self) -> None:
+        """Tell the loop. In the worker's thread."""
+        self._work.worker_stopped()
 
 
 def _run(call: Call) -> Any:
@@ -83,7 +87,9 @@ class WorkQueue:
         self._results_on_their_way = False
         self._idle: deque[ActorRef[WorkerActor]] = deque()
         self._refs: list[ActorRef[WorkerActor]] = []
+        self._alive = 0
         self._stopping = False
+        self._stopped: LoopFuture[None] = LoopFuture()
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -103,6 +109,7 @@ class WorkQueue:
             if len(self._refs) < self._workers and not self._stopping:
                 ref = WorkerActor.start(self)
                 self._refs.append(ref)
+                self._alive += 1
             else:
                 return
         with suppress(ActorDeadError):
@@ -143,14 +150,25 @@ class WorkQueue:
             self._finished(*results.popleft())
         self._batch_done()
 
-    def stop(self) -> list[ActorRef[WorkerActor]]:
-        """Ask all workers to stop after the call they are at; returns their refs.
+    def stop(self) -> LoopFuture[None]:
+        """Ask all workers to stop after the call they are at; the future ends when they all have.
 
         What waits in the queue is dropped, so drain first. A worker that hangs is a daemon thread and is
         abandoned by whoever stops waiting.
         """
         self._stopping = True
         self._calls.clear()
+        if not self._refs:
+            self._stopped.settle()
         for ref in self._refs:
             ref.stop(block=False)
-        return self._refs
+        return self._stopped
+
+    def worker_stopped(self) -> None:
+        """Count a worker that has ended. In its thread."""
+        self._runtime.call_from_outside(self._count_stopped)
+
+    def _count_stopped(self) -> None:
+        self._alive -= 1
+        if not self._alive:
+            self._stopped.settle()
