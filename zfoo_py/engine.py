@@ -32,9 +32,9 @@ from zfoo_py.log import rate_limited
 from zfoo_py.net import messages as m
 from zfoo_py.net.handshake import WIRE_VERSION
 from zfoo_py.net.registry_actor import RegistryActor
-from zfoo_py.net.seams import SessionEnv
+from zfoo_py.net.seams import Listening, Network, SessionEnv
 from zfoo_py.net.session_actor import SessionActor
-from zfoo_py.net.tcp_io import Listener, TcpConnection, dial, listen
+from zfoo_py.net.tcp_io import TcpConnection
 from zfoo_py.protocol.common import (
     DirectoryChange,
     DirectoryRegister,
@@ -50,7 +50,7 @@ from zfoo_py.router.router import Interceptor, Router
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from zfoo_py.actor import LoopActor, LoopActorRef
+    from zfoo_py.actor import LoopActor, LoopActorRef, TimerSource
     from zfoo_py.config import Consume, NodeConfig
     from zfoo_py.net.session import Session
     from zfoo_py.protocol.packet import Packet, PacketTable
@@ -82,6 +82,8 @@ class Parts(msgspec.Struct, frozen=True):
         balancers: factories by name.
         interceptors: hooks.
         discovery: the application's own, or None: as configured.
+        network: TCP, or a test's.
+        clock: a test's, or None: the loop's.
     """
 
     node: Any
@@ -92,6 +94,8 @@ class Parts(msgspec.Struct, frozen=True):
     balancers: Mapping[str, Callable[[BalancerOptions], Balancer]]
     interceptors: tuple[Interceptor, ...]
     discovery: Discovery | None
+    network: Network
+    clock: TimerSource | None
 
 
 class Engine:
@@ -112,11 +116,11 @@ class Engine:
         self._is_stopped = False
         self._registration_text = ""
         self._dials: set[asyncio.Task[None]] = set()
-        self._listeners: list[Listener] = []
+        self._listeners: list[Listening] = []
         self.address = ""
         self.discovery_address = config.discovery.address if config.discovery.kind == "embedded" else ""
         self.undelivered = 0
-        self.runtime = Runtime(loop, inbox_limit_messages=limits.inbox_limit_messages)
+        self.runtime = Runtime(loop, timers=parts.clock, inbox_limit_messages=limits.inbox_limit_messages)
         self.codec = MsgpackCodec(parts.table)
         self.router = Router(
             self.runtime,
@@ -289,7 +293,7 @@ class Engine:
 
         try:
             address = parse_address(target.address)
-            await dial(address.host, address.port, make, limits.connect_timeout_s)
+            await self._parts.network.dial(address.host, address.port, make, limits.connect_timeout_s)
         except (SessionClosedError, ConfigError) as error:
             report(c.DialFailed(target, str(error)))
 
@@ -331,12 +335,12 @@ class Engine:
     async def _listen(self) -> None:
         if self._config.address is not None:
             address = parse_address(self._config.address)
-            listener = await listen(address.host, address.port, self._make_accepted)
+            listener = await self._parts.network.listen(address.host, address.port, self._make_accepted)
             self._listeners.append(listener)
             self.address = listener.address
         if self._config.discovery.host:
             address = parse_address(self._config.discovery.address)
-            listener = await listen(address.host, address.port, self._make_accepted)
+            listener = await self._parts.network.listen(address.host, address.port, self._make_accepted)
             self._listeners.append(listener)
             self.discovery_address = listener.address
 
@@ -424,8 +428,9 @@ class Engine:
 
 
 def _warn_peer(peer: str, text: str) -> None:
-    rate_limited(f"peer {peer}", text)
+    # By host: a peer that comes back again and again comes from another port each time.
+    rate_limited(f"peer {peer.rpartition(':')[0] or peer}", text)
 
 
 def _log_message(session: Session, message: Message) -> None:
-    _warn_peer(session.peer, f"{session.peer} says: {message.message}")
+    _warn_peer(session.peer, f"{session.peer} says: {message.message!r}")

@@ -20,6 +20,7 @@ from zfoo_py.consumer.hashing import check_key, task_hash
 from zfoo_py.engine import Engine, Parts
 from zfoo_py.errors import ConfigError, ZfooError
 from zfoo_py.events import Events, NodeStarted, NodeStopping
+from zfoo_py.net import tcp_io
 from zfoo_py.net.messages import ListSessions
 from zfoo_py.protocol.packet import DEFAULT_TABLE
 from zfoo_py.router.receivers import check_provided, collect_receivers
@@ -29,11 +30,13 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import ModuleType, TracebackType
 
+    from zfoo_py.actor import TimerSource
     from zfoo_py.consumer.balancer import Balancer, BalancerOptions
     from zfoo_py.consumer.consumer import Consumer
     from zfoo_py.consumer.discovery import Discovery
     from zfoo_py.consumer.hashing import Key
     from zfoo_py.events import Event
+    from zfoo_py.net.seams import Network
     from zfoo_py.net.session import SessionRecord
     from zfoo_py.protocol.packet import PacketTable, ProtocolModule
     from zfoo_py.router.answer import Answer
@@ -66,6 +69,8 @@ class Node:
         table: mapping of packets to ids and modules.
         balancers: more policies by name; a factory is called with `BalancerOptions`.
         interceptors: hooks around asks and receives; none costs nothing.
+        network: where it listens and dials; tests give a `zfoo_py.testing.MemoryNetwork`.
+        clock: None: the loop's; tests give a `zfoo_py.testing.FakeClock`.
         on_start, on_stop: called with the node when it is ready, and before it drains; may be coroutine functions.
         arguments: ``id``, ``address``, ``provides``, ``consumes``, ``imports``, ``modules`` and any limit by its
             name, as in `NodeConfig.build`; they win over the environment.
@@ -89,6 +94,8 @@ class Node:
         table: PacketTable = DEFAULT_TABLE,
         balancers: Mapping[str, Callable[[BalancerOptions], Balancer]] | None = None,
         interceptors: Iterable[Interceptor] = (),
+        network: Network = tcp_io,
+        clock: TimerSource | None = None,
         on_start: Hook | None = None,
         on_stop: Hook | None = None,
         **arguments: Any,
@@ -130,6 +137,8 @@ class Node:
             balancers=self._balancers,
             interceptors=tuple(interceptors),
             discovery=own_discovery,
+            network=network,
+            clock=clock,
         )
 
     @classmethod
@@ -347,7 +356,7 @@ class Node:
 
 
 # Arguments of the constructor that NodeConfig does not know.
-_CONSTRUCTOR_ONLY = ("table", "balancers", "interceptors", "on_start", "on_stop")
+_CONSTRUCTOR_ONLY = ("table", "balancers", "interceptors", "network", "clock", "on_start", "on_stop")
 
 
 class _LoopThread:

@@ -44,9 +44,10 @@ class CoreActor(LoopActor):
         """Fail what the message asked for with a typed error. The default logs it."""
         logger.opt(exception=error).error("{} survived a failed turn ({})", self, type(message).__name__)
 
-    def _give_back(self, left: list[Any]) -> None:
+    def give_back(self, left: list[Any]) -> None:
+        """Keep what is left for the actor's successor, if there will be one."""
         if self.core_ref is None or not self.core_ref.died(left):
-            super()._give_back(left)
+            super().give_back(left)
 
 
 class CoreRef:
@@ -81,8 +82,12 @@ class CoreRef:
                 ref.tell(message)
 
     def detach(self) -> None:
-        """Let go of the actor: its end is not repaired any more (the node stops)."""
+        """Let go of the actor: its end is not repaired any more (the node stops). What was kept is given back."""
         self._on_death = None
+        kept, self._kept = self._kept, deque()
+        if self.ref is not None and self.actor is not None:
+            self.tell = self.ref.tell
+            self.actor.give_back(list(kept))
 
     def died(self, left: list[Any]) -> bool:
         """Keep what the dead actor had not handled, and ask for a new one. On the loop's thread.

@@ -124,9 +124,10 @@ class LoopActor(pykka.Actor):
                 self.on_failure(type(error), error, error.__traceback__)
         except Exception as hook_error:  # noqa: BLE001 - a hook of the user's; there is nobody left to tell
             logger.opt(exception=hook_error).error("the last hook of {} raised", self)
-        self._give_back(left)
+        self.give_back(left)
 
-    def _give_back(self, left: list[Any]) -> None:
+    def give_back(self, left: list[Any]) -> None:
+        """Answer or give back what nobody will handle. On the loop's thread; called by the runtime only."""
         for item in left:
             if type(item) is not Envelope:
                 self.runtime.give_back(type(self), item)

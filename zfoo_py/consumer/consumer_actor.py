@@ -105,8 +105,21 @@ class ConsumerActor(CoreActor):
         self._tick(None)
 
     def on_stop(self) -> None:
-        """End the clock."""
+        """End the clock, and the orders that still wait for the first snapshot."""
         self._ticking.cancel()
+        for order in self._early:
+            self.on_undelivered(order)
+
+    @classmethod
+    def on_undelivered(cls, message: Any) -> None:
+        """Fail the orders that no consumer actor will handle: the node has stopped."""
+        if isinstance(message, c.Retry):
+            message = message.order
+        elif isinstance(message, m.Undelivered):
+            message = message.order.call if isinstance(message.order, m.Outbound) else message.order.order
+        if isinstance(message, (m.AskRecord, c.SendOrder)):
+            msg = f"{message.binding.packet_class.__name__} was not sent: the node has stopped"
+            _outcome(message).settle(error=SessionClosedError(msg, may_have_run=False, **_about(message)))
 
     def on_receive(self, message: Any) -> Any:
         """Dispatch by the message's class."""

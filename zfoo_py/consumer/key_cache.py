@@ -10,7 +10,7 @@ zfoo's memory leak was such a memo without these bounds, so this is how each way
   sweep; an entry is inspected once a round, so what nobody asks for costs O(1) until it is gone.
 * **Swept.** After a change of the ring `sweep` turns the same hand in bounded steps until every entry was inspected.
 
-Inspecting an entry (by the hand, or by a pick that finds it outdated) has one of these outcomes, each counted once:
+Inspecting an entry (by the hand, or by a pick that finds it outdated) has one of these outcomes, counted once:
 
 =====================================  ===========================  =======================================
 its provider …                         counted as                   the entry
@@ -22,6 +22,7 @@ was not asked for in time              evictions["expired"]         the hand dro
 must make room                         evictions["capacity"]        is dropped
 =====================================  ===========================  =======================================
 
+An entry that was just found to have moved may still be the one that must make room: both are counted.
 `moved_keys` counts keys whose owner changed while they were remembered: provider_up + provider_down. A provider is its
 `ring_name`: one that comes back under the same name between two inspections has moved nothing.
 

@@ -33,6 +33,7 @@ __all__ = [
     "AskRecord",
     "BindUid",
     "Close",
+    "CountersDue",
     "CountersReport",
     "Drain",
     "Expire",
@@ -184,6 +185,10 @@ class Undelivered(msgspec.Struct, frozen=True):
 
 class Expire(msgspec.Struct, frozen=True):
     """Fact: the earliest deadline of the pending asks has come."""
+
+
+class CountersDue(msgspec.Struct, frozen=True):
+    """Fact: it is time to report the counters to the registry."""
 
 
 class HelloLate(msgspec.Struct, frozen=True):

@@ -11,11 +11,12 @@ if TYPE_CHECKING:
 
     from zfoo_py.actor import CoreRef
     from zfoo_py.net.session import Session
+    from zfoo_py.net.tcp_io import TcpConnection
     from zfoo_py.protocol.common import Hello
     from zfoo_py.protocol.msgpack_codec import MsgpackCodec
     from zfoo_py.protocol.packet import Binding, Packet
 
-__all__ = ["Connection", "SessionEnv"]
+__all__ = ["Connection", "Listening", "Network", "SessionEnv"]
 
 
 class Connection(Protocol):
@@ -41,6 +42,27 @@ class Connection(Protocol):
 
     def abort(self) -> None:
         """Close at once."""
+
+
+class Listening(Protocol):
+    """A listening address."""
+
+    address: str
+
+    async def close(self) -> None:
+        """Accept no more connections; those that stand stay."""
+
+
+class Network(Protocol):
+    """Where nodes listen and dial: `zfoo_py.net.tcp_io`, or `zfoo_py.testing.MemoryNetwork`."""
+
+    async def listen(self, host: str, port: int, make: Callable[[], TcpConnection], /) -> Listening:
+        """Listen; port 0 chooses one. Raises ConfigError if the address cannot be used."""
+
+    async def dial(
+        self, host: str, port: int, make: Callable[[], TcpConnection], connect_timeout_s: float, /
+    ) -> TcpConnection:
+        """Connect within that many seconds. Raises SessionClosedError if that fails."""
 
 
 class SessionEnv(msgspec.Struct, frozen=True):
