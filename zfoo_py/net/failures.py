@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from zfoo_py.errors import (
     AskTimeoutError,
     BackpressureError,
+    EncodeError,
     RemoteError,
     SessionClosedError,
     UnexpectedPacketError,
@@ -27,7 +28,9 @@ __all__ = [
     "refused",
     "return_outbound",
     "return_send",
+    "send_too_large",
     "timed_out",
+    "too_large",
     "too_many_pending",
     "unexpected",
 ]
@@ -75,6 +78,26 @@ def too_many_pending(outbound: Outbound, session: Session, limit: int) -> Backpr
     """Return the error of an ask beyond the bound of asks in flight."""
     msg = f"{limit} asks are in flight on the session to {session.peer}: ask less, or later"
     return BackpressureError(msg, **_about(outbound, session, may_have_run=False))
+
+
+def too_large(outbound: Outbound, session: Session, limit_bytes: int) -> EncodeError:
+    """Return the error of an ask that the peer would close the session for."""
+    call = outbound.call
+    msg = _too_large(call.binding.packet_class.__name__, len(call.head), session, limit_bytes)
+    return EncodeError(msg, **_about(outbound, session, may_have_run=False))
+
+
+def send_too_large(send: Send, session: Session, limit_bytes: int) -> EncodeError:
+    """Return the error of a one-way packet that the peer would close the session for."""
+    msg = _too_large(send.packet, len(send.head), session, limit_bytes)
+    return EncodeError(msg, module=send.module, packet=send.packet, provider=send.provider, sid=session.sid)
+
+
+def _too_large(name: str, size_bytes: int, session: Session, limit_bytes: int) -> str:
+    return (
+        f"{name} has {size_bytes} bytes, and {session.peer} takes at most {limit_bytes}: "
+        f"send less at once, or raise max_frame_bytes there"
+    )
 
 
 def outbox_full(send: Send, session: Session) -> BackpressureError:

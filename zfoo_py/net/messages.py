@@ -162,11 +162,11 @@ class Received(msgspec.Struct, frozen=True):
     error: FrameError | None
 
 
-class WritePaused(msgspec.Struct, frozen=True):
-    """Fact: the transport holds more than the outbox limit."""
+class WritePaused(Control, frozen=True):
+    """Fact: the transport holds more than the outbox limit; overtakes the orders that would make it hold more."""
 
 
-class WriteResumed(msgspec.Struct, frozen=True):
+class WriteResumed(Control, frozen=True):
     """Fact: the transport has room again."""
 
 

@@ -56,7 +56,6 @@ TRANSITIONS: Final[dict[tuple[SessionState, SessionEvent], SessionState]] = {
     (_S.CONNECTING, _E.LOST): _S.DOWN,
     (_S.HELLO, _E.WELCOMED): _S.UP,
     (_S.HELLO, _E.LOST): _S.DOWN,
-    (_S.HELLO, _E.DRAIN): _S.DOWN,  # nothing to finish: it never carried a packet
     (_S.UP, _E.DRAIN): _S.DRAINING,
     (_S.UP, _E.LOST): _S.DOWN,
     (_S.DRAINING, _E.DRAIN): _S.DRAINING,  # both sides may say it
@@ -115,7 +114,7 @@ class Session:
     Attributes:
         sid, side, kind, peer, node_id: as in `SessionRecord`; they never change.
         uid: id of the user bound to it by `bind_uid`, 0 for none.
-        is_up: False once the session drains or is lost.
+        is_up: True while packets can be sent: from the Hello until the session is lost.
         node: the node it belongs to, with ``consumer``, ``router`` and ``events``.
     """
 
@@ -169,6 +168,20 @@ class Session:
         """The node this session belongs to."""
         node: Node = self._node
         return node
+
+    def record(self, local: str, registration: str, now_s: float) -> SessionRecord:
+        """Return what the registry is to know when the session comes up."""
+        return SessionRecord(
+            sid=self.sid,
+            side=self.side,
+            kind=self.kind,
+            peer=self.peer,
+            local=local,
+            node_id=self.node_id,
+            registration=registration,
+            opened_at_s=now_s,
+            uid=self.uid,
+        )
 
     def send(self, packet: Packet) -> None:
         """Push a packet to the peer: never an answer, never answered.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -13,9 +12,11 @@ from zfoo_py.net import failures
 from zfoo_py.net import messages as m
 from zfoo_py.net.handshake import fault_of
 from zfoo_py.net.heartbeat import Heartbeat, Verdict
+from zfoo_py.net.parked import Parked
 from zfoo_py.net.pending import Pending
 from zfoo_py.net.seams import Connection, SessionEnv
-from zfoo_py.net.session import Session, SessionEvent, SessionRecord, SessionState, advance
+from zfoo_py.net.session import Session, SessionEvent, SessionState, advance
+from zfoo_py.net.timers import SessionTimers
 from zfoo_py.protocol.attachment import CLIENT_ANSWER, CLIENT_KEYED, CLIENT_KEYLESS, SignalAttachment
 from zfoo_py.protocol.common import Draining, Error, ErrorCode, Hello, Ping, Pong
 from zfoo_py.protocol.common import Heartbeat as HeartbeatPacket
@@ -24,7 +25,6 @@ from zfoo_py.protocol.registration import parse
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from zfoo_py.actor import TimerHandle
     from zfoo_py.protocol.packet import Packet
 
 __all__ = ["SessionActor"]
@@ -34,8 +34,8 @@ __all__ = ["SessionActor"]
 # one write per wake-up reaches 0.46 of hand-written asyncio + msgpack, this 0.87 and more.
 FLUSH_BYTES = 4096
 
-# A session that receives reports its counters so often; one that is silent costs no timer.
-COUNTERS_EVERY_S = 1.0
+# What an attachment and its id may add to a packet's own bytes in a frame; the longest has 26.
+ATTACHMENT_BYTES = 64
 
 # A lane of an ask without key, as zfoo writes it.
 NO_LANE = -1
@@ -86,14 +86,12 @@ class SessionActor(LoopActor):
         self._out: list[bytes] = []
         self._out_bytes = 0
         self._paused = False
-        self._blocked: deque[tuple[int, bytes, m.Outbound]] = deque()
+        self._parked = Parked()
+        self._max_head_bytes = env.limits.max_frame_bytes - ATTACHMENT_BYTES
         self._in_work = 0
         self._reading = True
-        self._expiry: TimerHandle | None = None
-        self._expiry_at_s = 0.0
         self._heartbeat = Heartbeat(env.limits.heartbeat_interval_s, env.limits.heartbeat_timeout_s)
-        self._beat: TimerHandle | None = None
-        self._counting: TimerHandle | None = None
+        self._timers = SessionTimers(self.runtime, self.actor_ref)
         self._report: tuple[m.SessionUp, m.ProviderUp | None] | None = None
         self._provider_is_up = False
         self._retiring = ""
@@ -111,7 +109,7 @@ class SessionActor(LoopActor):
         """Say Hello. On the loop."""
         self._state = advance(self._state, SessionEvent.OPENED)
         self._write_packet(self._env.hello())
-        self._beat = self.runtime.call_later(self._limits.hello_timeout_s, self.actor_ref, m.HelloLate())
+        self._timers.hello_within(self._limits.hello_timeout_s)
 
     def on_receive(self, message: Any) -> None:
         """Dispatch by the message's class."""
@@ -137,8 +135,7 @@ class SessionActor(LoopActor):
 
     def _received(self, chunk: m.Received) -> None:
         self.bytes_in += chunk.byte_count
-        if self._counting is None:
-            self._counting = self.runtime.call_later(COUNTERS_EVERY_S, self.actor_ref, m.CountersDue())
+        self._timers.count_soon()
         for body in chunk.bodies:
             if self._state is SessionState.DOWN:
                 return
@@ -194,6 +191,10 @@ class SessionActor(LoopActor):
     # --- the Hello
 
     def _hello(self, packet: Packet) -> None:
+        if isinstance(packet, Error):
+            self._peer_error(packet)
+            self._down(f"the peer refused our Hello: {packet.message}")
+            return
         if not isinstance(packet, Hello):
             self._refuse_hello(f"the first packet must be a Hello, not {type(packet).__name__}")
             return
@@ -207,18 +208,11 @@ class SessionActor(LoopActor):
         session.node_id = packet.node_id
         if packet.kind == "node":
             self._connection.limit_frames(self._limits.max_frame_bytes)
+        if packet.max_frame_bytes > ATTACHMENT_BYTES:
+            self._max_head_bytes = packet.max_frame_bytes - ATTACHMENT_BYTES
         self._state = advance(self._state, SessionEvent.WELCOMED)
         session.is_up = True
-        record = SessionRecord(
-            sid=session.sid,
-            side=session.side,
-            kind=session.kind,
-            peer=session.peer,
-            local=self._connection.local,
-            node_id=session.node_id,
-            registration=packet.registration,
-            opened_at_s=self.runtime.time(),
-        )
+        record = session.record(self._connection.local, packet.registration, self.runtime.time())
         up = m.SessionUp(record, self.actor_ref, session)
         provider = None
         if session.side == "client" and registration is not None and registration.provides:
@@ -230,7 +224,7 @@ class SessionActor(LoopActor):
         if provider is not None:
             self._provider_is_up = True
             self._env.registry.tell(provider)
-        self._arm_heartbeat(self._heartbeat.interval_s)
+        self._timers.beat_in(self._heartbeat.interval_s)
 
     def _refuse_hello(self, fault: str) -> None:
         self._env.warn(self.session.peer, f"refused the Hello of {self.session.peer}: {fault}")
@@ -253,7 +247,7 @@ class SessionActor(LoopActor):
         self._close_when_idle()
 
     def _peer_error(self, error: Error) -> None:
-        self._env.warn(self.session.peer, f"{self.session.peer} reports error {error.code}: {error.message}")
+        self._env.warn(self.session.peer, f"{self.session.peer} reports error {error.code}: {error.message!r}")
 
     def _ignore(self, _: Packet) -> None:
         """A heartbeat, or the answer to one: that it came is all it says."""
@@ -273,6 +267,9 @@ class SessionActor(LoopActor):
         if pending.is_full():
             call.answer.settle(error=failures.too_many_pending(outbound, self.session, pending.limit))
             return
+        if len(call.head) > self._max_head_bytes:
+            call.answer.settle(error=failures.too_large(outbound, self.session, self._max_head_bytes))
+            return
         signal_id = pending.add(outbound)
         lane = outbound.lane
         frame = self._codec.ask_frame(
@@ -282,16 +279,18 @@ class SessionActor(LoopActor):
             NO_LANE if lane is None else lane,
             int(remaining_s * 1000.0) + 1,
         )
-        if self._expiry is None or call.deadline_s < self._expiry_at_s:
-            self._arm_expiry(call.deadline_s)
+        self._timers.expire_at(call.deadline_s)
         if self._has_room():
             self._write(frame)
         else:
-            self._blocked.append((signal_id, frame, outbound))
+            self._parked.add(signal_id, frame, outbound)
 
     def _send(self, send: m.Send) -> None:
         if not self._can_write():
             failures.return_send(send, f"the session is {self._state.name.lower()}")
+            return
+        if len(send.head) > self._max_head_bytes:
+            failures.fail_send(send, failures.send_too_large(send, self.session, self._max_head_bytes))
             return
         if not self._has_room():
             failures.fail_send(send, failures.outbox_full(send, self.session))
@@ -302,7 +301,11 @@ class SessionActor(LoopActor):
 
     def _reply(self, reply: m.Reply) -> None:
         if self._can_write():
-            self._write(self._codec.answer_frame(reply.head, reply.signal_id))
+            if len(reply.head) > self._max_head_bytes:
+                text = f"the answer has {len(reply.head)} bytes, and this peer takes at most {self._max_head_bytes}"
+                self._reply_error(reply.signal_id, ErrorCode.ANSWER_TOO_LARGE, text)
+            else:
+                self._write(self._codec.answer_frame(reply.head, reply.signal_id))
         if reply.finishes:
             self._finished(None)
 
@@ -317,25 +320,18 @@ class SessionActor(LoopActor):
 
     # --- deadlines
 
-    def _arm_expiry(self, deadline_s: float) -> None:
-        if self._expiry is not None:
-            self._expiry.cancel()
-        self._expiry_at_s = deadline_s
-        delay_s = max(0.0, deadline_s - self.runtime.time())
-        self._expiry = self.runtime.call_later(delay_s, self.actor_ref, m.Expire())
-
     def _expire(self, _: m.Expire) -> None:
-        self._expiry = None
-        blocked = {id(outbound) for _, _, outbound in self._blocked}
+        self._timers.expired()
+        parked = self._parked.identities()
         # A timer may fire a hair early; a millisecond keeps it from being armed again for nothing.
         for outbound in self._pending.expire(self.runtime.time() + 0.001):
-            written = id(outbound) not in blocked
+            written = id(outbound) not in parked
             outbound.call.answer.settle(error=failures.timed_out(outbound, self.session, written=written))
-        if blocked:
-            self._blocked = deque(waiting for waiting in self._blocked if self._pending.holds(waiting[0]))
+        if parked:
+            self._parked.drop_ended(self._pending)
         next_s = self._pending.next_deadline_s()
         if next_s is not None:
-            self._arm_expiry(next_s)
+            self._timers.expire_at(next_s)
         if self._state is SessionState.DRAINING:
             self._close_when_idle()
 
@@ -378,18 +374,10 @@ class SessionActor(LoopActor):
     def _write_resumed(self, _: m.WriteResumed) -> None:
         self._paused = False
         self.session.writable = True
-        blocked = self._blocked
-        while blocked and self._has_room():
-            signal_id, frame, _waiting = blocked.popleft()
-            if self._pending.holds(signal_id):
-                self._write(frame)
+        while self._has_room() and (frame := self._parked.next_frame(self._pending)) is not None:
+            self._write(frame)
 
     # --- heartbeat: any frame is a sign of life; silence is asked about once
-
-    def _arm_heartbeat(self, delay_s: float) -> None:
-        if self._beat is not None:
-            self._beat.cancel()
-        self._beat = self.runtime.call_later(delay_s, self.actor_ref, m.HeartbeatDue())
 
     def _heartbeat_due(self, _: m.HeartbeatDue) -> None:
         if not self._can_write():
@@ -403,10 +391,10 @@ class SessionActor(LoopActor):
             return
         if verdict is Verdict.ASK:
             self._write_packet(Ping())
-        self._arm_heartbeat(next_s)
+        self._timers.beat_in(next_s)
 
     def _counters_due(self, _: m.CountersDue) -> None:
-        self._counting = None
+        self._timers.counted()
         counters = m.CountersReport(self.session.sid, self.frames_in, self.frames_out, self.bytes_in, self.bytes_out)
         self._env.registry.tell(counters)
 
@@ -425,14 +413,16 @@ class SessionActor(LoopActor):
         self._close_when_idle()
 
     def _stop_taking(self, reason: str) -> None:
-        self._retiring = reason
-        was_up = self._state is SessionState.UP
-        self._state = advance(self._state, SessionEvent.DRAIN)
-        if self._state is SessionState.DOWN:
-            self._state = SessionState.HELLO
+        if self._state is SessionState.HELLO:  # nothing to finish: it never carried a packet
             self._down(reason)
             return
-        if was_up and self._provider_is_up:
+        self._retiring = reason
+        self._state = advance(self._state, SessionEvent.DRAIN)
+        self._withdraw(reason)
+
+    def _withdraw(self, reason: str) -> None:
+        """Tell the registry, once, that this session takes no more asks."""
+        if self._provider_is_up:
             self._provider_is_up = False
             self._env.registry.tell(m.ProviderDown(self.session.sid, reason))
 
@@ -441,11 +431,8 @@ class SessionActor(LoopActor):
         if self._state is SessionState.DRAINING and self.session.side == "client" and not len(self._pending):
             self._down(self._retiring)
 
-    def _close(self, close: m.Close) -> None:
-        self._down(close.reason)
-
-    def _lost(self, lost: m.Lost) -> None:
-        self._down(lost.reason)
+    def _close(self, end: m.Close | m.Lost) -> None:
+        self._down(end.reason)
 
     def _down(self, reason: str, *, stop: bool = True) -> None:
         """Leave every state for DOWN: fail what is in flight, tell the registry, close, stop."""
@@ -456,19 +443,12 @@ class SessionActor(LoopActor):
         self.session.is_up = False
         self._flush()
         self._connection.close()
-        for timer in (self._expiry, self._beat, self._counting):
-            if timer is not None:
-                timer.cancel()
-        self._expiry = self._beat = self._counting = None
+        self._timers.cancel()
         self._fail_pending(reason)
+        self._withdraw(reason)
+        down = m.SessionDown(self.session.sid, reason)
         if was_up:
-            if self._provider_is_up:
-                self._provider_is_up = False
-                self._env.registry.tell(m.ProviderDown(self.session.sid, reason))
-            down = m.SessionDown(self.session.sid, reason)
             self._env.registry.tell(down)
-        else:
-            down = m.SessionDown(self.session.sid, reason)
         if self._watcher is not None:
             self._watcher(down)
         self.ended.settle()
@@ -476,10 +456,8 @@ class SessionActor(LoopActor):
             self.actor_ref.tell(Abort(reason))
 
     def _fail_pending(self, reason: str) -> None:
-        for signal_id, _, outbound in self._blocked:  # never written: it may be picked again
-            if self._pending.take(signal_id) is not None:
-                failures.return_outbound(outbound, reason)
-        self._blocked.clear()
+        for outbound in self._parked.take_all(self._pending):
+            failures.return_outbound(outbound, reason)
         for outbound in self._pending.take_all():
             outbound.call.answer.settle(error=failures.lost_in_flight(outbound, self.session, reason))
 
@@ -487,8 +465,7 @@ class SessionActor(LoopActor):
         up, provider = self._report if self._report is not None and self.session.is_up else (None, None)
         if up is not None and self.session.uid:
             up = m.SessionUp(msgspec.structs.replace(up.record, uid=self.session.uid), up.ref, self.session)
-        if not self._provider_is_up:
-            provider = None
+        provider = provider if self._provider_is_up else None
         self._env.registry.tell(m.SessionReport(order.registry_life, self.actor_urn, up, provider))
 
 
@@ -509,7 +486,7 @@ _TURNS: dict[type, Callable[[SessionActor, Any], None]] = {
     m.Drain: SessionActor._drain,
     m.Retire: SessionActor._retire,
     m.Close: SessionActor._close,
-    m.Lost: SessionActor._lost,
+    m.Lost: SessionActor._close,
     m.ReportYourself: SessionActor._report_yourself,
 }
 

@@ -38,10 +38,15 @@ class ErrorCode(IntEnum):
     EXPIRED = 7  # its deadline passed before the receiver started
     NO_ANSWER = 8  # the receiver ended without answering
     BAD_HELLO = 9
+    ANSWER_TOO_LARGE = 10  # the receiver has run, but the asker's node takes no frame as long as its answer
 
 
 # After one of these the receiver has certainly not run, so asking again is safe for every packet.
-MAY_NOT_HAVE_RUN = frozenset(ErrorCode) - {ErrorCode.RECEIVER_RAISED, ErrorCode.NO_ANSWER}
+MAY_NOT_HAVE_RUN = frozenset(ErrorCode) - {
+    ErrorCode.RECEIVER_RAISED,
+    ErrorCode.NO_ANSWER,
+    ErrorCode.ANSWER_TOO_LARGE,
+}
 
 native = ProtocolModule(1, "native", table=BUILT_IN)
 common = ProtocolModule(2, "common", table=BUILT_IN)

@@ -87,7 +87,7 @@ class Drivers:
         await self._drive()
 
     @types.coroutine
-    def _drive(self) -> Generator[Any, Any, None]:
+    def _drive(self) -> Generator[Any, Any, None]:  # noqa: C901, PLR0912 - one life, told from beginning to end
         """Start calls until one suspends, see that one through, begin again."""
         ready, admit = self.ready, self._admit
         task = asyncio.current_task()

@@ -1,0 +1,69 @@
+"""The three timers of one session: deadlines, heartbeat, counters. What is due comes as a message."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from zfoo_py.net.messages import CountersDue, Expire, HeartbeatDue, HelloLate
+
+if TYPE_CHECKING:
+    from zfoo_py.actor import LoopActorRef, Runtime, TimerHandle
+
+__all__ = ["SessionTimers"]
+
+# A session that receives reports its counters so often; one that is silent costs no timer.
+COUNTERS_EVERY_S = 1.0
+
+
+class SessionTimers:
+    """Owned by one session actor; each kind is armed at most once."""
+
+    __slots__ = ("_beat", "_counters", "_expiry", "_expiry_at_s", "_ref", "_runtime")
+
+    def __init__(self, runtime: Runtime, ref: LoopActorRef[Any]) -> None:
+        self._runtime = runtime
+        self._ref = ref
+        self._expiry: TimerHandle | None = None
+        self._expiry_at_s = 0.0
+        self._beat: TimerHandle | None = None
+        self._counters: TimerHandle | None = None
+
+    def expire_at(self, deadline_s: float) -> None:
+        """See to it that Expire comes at this deadline, if none is due before."""
+        if self._expiry is not None:
+            if self._expiry_at_s <= deadline_s:
+                return
+            self._expiry.cancel()
+        self._expiry_at_s = deadline_s
+        delay_s = max(0.0, deadline_s - self._runtime.time())
+        self._expiry = self._runtime.call_later(delay_s, self._ref, Expire())
+
+    def expired(self) -> None:
+        """Take note that Expire has come."""
+        self._expiry = None
+
+    def hello_within(self, seconds: float) -> None:
+        """Let HelloLate come in so many seconds, until the first `beat_in`."""
+        self._beat = self._runtime.call_later(seconds, self._ref, HelloLate())
+
+    def beat_in(self, seconds: float) -> None:
+        """Let HeartbeatDue come in so many seconds, instead of whatever was armed before."""
+        if self._beat is not None:
+            self._beat.cancel()
+        self._beat = self._runtime.call_later(seconds, self._ref, HeartbeatDue())
+
+    def count_soon(self) -> None:
+        """Let CountersDue come within a second."""
+        if self._counters is None:
+            self._counters = self._runtime.call_later(COUNTERS_EVERY_S, self._ref, CountersDue())
+
+    def counted(self) -> None:
+        """Take note that CountersDue has come."""
+        self._counters = None
+
+    def cancel(self) -> None:
+        """Forget them all."""
+        for timer in (self._expiry, self._beat, self._counters):
+            if timer is not None:
+                timer.cancel()
+        self._expiry = self._beat = self._counters = None
