@@ -334,15 +334,18 @@ class Engine:
 
     async def _listen(self) -> None:
         if self._config.address is not None:
-            address = parse_address(self._config.address)
-            listener = await self._parts.network.listen(address.host, address.port, self._make_accepted)
-            self._listeners.append(listener)
-            self.address = listener.address
+            self.address = await self._listen_at(self._config.address, "server.address")
         if self._config.discovery.host:
-            address = parse_address(self._config.discovery.address)
+            self.discovery_address = await self._listen_at(self._config.discovery.address, "discovery.address")
+
+    async def _listen_at(self, text: str, path: str) -> str:
+        address = parse_address(text, path=path)
+        try:
             listener = await self._parts.network.listen(address.host, address.port, self._make_accepted)
-            self._listeners.append(listener)
-            self.discovery_address = listener.address
+        except ConfigError as error:
+            raise ConfigError(str(error), path=path) from error
+        self._listeners.append(listener)
+        return listener.address
 
     def _make_discovery(self) -> Discovery:
         if self._parts.discovery is not None:

@@ -108,7 +108,7 @@ class MemoryNetwork:
         port = port or next(self._ports)
         if (host, port) in self._listeners:
             msg = f"cannot listen on {host}:{port}: somebody does"
-            raise ConfigError(msg, path="server.address")
+            raise ConfigError(msg)
         listener = self._listeners[host, port] = MemoryListener(self._listeners, (host, port), make)
         return listener
 

@@ -11,7 +11,8 @@ from loguru import logger
 from zfoo_py.actor import CoreActor
 from zfoo_py.consumer import messages as c
 from zfoo_py.consumer.balancer import Provider, ServiceView
-from zfoo_py.errors import AskTimeoutError, BalancerError, NoProviderError, SessionClosedError
+from zfoo_py.consumer.retry_budget import RetryBudget
+from zfoo_py.errors import AskTimeoutError, BalancerError, CallError, NoProviderError, SessionClosedError
 from zfoo_py.events import MembershipChanged, ProviderDown, ProviderUp
 from zfoo_py.net import messages as m
 
@@ -85,10 +86,12 @@ class ConsumerActor(CoreActor):
         self._is_sweeping = False
         self.asks = 0
         self.retries = 0
+        self._retry_budget = RetryBudget(self.runtime.time())
         self._turns: dict[type, Callable[[Any], Any]] = {
             m.AskRecord: self._ask,
             c.SendOrder: self._send,
             m.Undelivered: self._undelivered,
+            m.LostInFlight: self._lost_in_flight,
             c.Retry: self._retry,
             m.MembershipChange: self._membership_change,
             m.Snapshot: self._snapshot,
@@ -115,6 +118,8 @@ class ConsumerActor(CoreActor):
         """Fail the orders that no consumer actor will handle: the node has stopped."""
         if isinstance(message, c.Retry):
             message = message.order
+        elif isinstance(message, m.LostInFlight):
+            message = message.call
         elif isinstance(message, m.Undelivered):
             message = message.order.call if isinstance(message.order, m.Outbound) else message.order.order
         if isinstance(message, (m.AskRecord, c.SendOrder)):
@@ -136,7 +141,7 @@ class ConsumerActor(CoreActor):
             msg = f"the balancer {policy!r} of module {module!r} raised {type(error).__name__}: {error}"
             failure = BalancerError(msg, module=module, packet=message.binding.packet_class.__name__)
             failure.__cause__ = error
-            _outcome(message).settle(error=failure)
+            self._fail(message, failure)
         else:
             super().on_turn_error(message, error)
 
@@ -220,6 +225,14 @@ class ConsumerActor(CoreActor):
         else:
             self.runtime.call_later(0, self._me, c.Retry(msgspec.structs.replace(order, tries=order.tries + 1), reason))
 
+    def _lost_in_flight(self, lost: m.LostInFlight) -> None:
+        """Ask an idempotent packet once more, on the key's new owner, within the budget."""
+        if not self._retry_budget.take(self.asks, self.runtime.time()):
+            lost.call.answer.settle(error=lost.error)
+            return
+        again = msgspec.structs.replace(lost.call, may_have_run=True, is_default_timeout=False)
+        self.runtime.call_later(0, self._me, c.Retry(again, str(lost.error)))
+
     def _retry(self, retry: c.Retry) -> None:
         order = retry.order
         self.retries += 1
@@ -232,6 +245,8 @@ class ConsumerActor(CoreActor):
             self._ask(order)
 
     def _fail(self, order: Any, error: Exception) -> None:
+        if isinstance(order, m.AskRecord) and order.may_have_run and isinstance(error, CallError):
+            error.may_have_run = True
         _outcome(order).settle(error=error)
         if isinstance(order, c.SendOrder):
             about = _about(order)

@@ -12,7 +12,7 @@ from zfoo_py.errors import (
     SessionClosedError,
     UnexpectedPacketError,
 )
-from zfoo_py.net.messages import Undelivered
+from zfoo_py.net.messages import LostInFlight, Undelivered
 from zfoo_py.protocol.common import MAY_NOT_HAVE_RUN
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from zfoo_py.protocol.packet import Packet
 
 __all__ = [
+    "fail_in_flight",
     "fail_send",
     "lost_in_flight",
     "outbox_full",
@@ -74,6 +75,15 @@ def lost_in_flight(outbound: Outbound, session: Session, reason: str) -> Session
     return SessionClosedError(msg, **_about(outbound, session, may_have_run=True))
 
 
+def fail_in_flight(outbound: Outbound, error: SessionClosedError) -> None:
+    """Fail an ask that was written, or let whoever can repeat it, once, if its packet is idempotent."""
+    call = outbound.call
+    if call.binding.idempotent and not call.may_have_run and call.returns_to is not None:
+        call.returns_to.tell(LostInFlight(call, error))
+    else:
+        call.answer.settle(error=error)
+
+
 def too_many_pending(outbound: Outbound, session: Session, limit: int) -> BackpressureError:
     """Return the error of an ask beyond the bound of asks in flight."""
     msg = f"{limit} asks are in flight on the session to {session.peer}: ask less, or later"
@@ -116,7 +126,7 @@ def return_outbound(outbound: Outbound, reason: str) -> None:
     name = call.binding.packet_class.__name__
     msg = f"{name} was not sent: {reason}"
     module = call.binding.module.name
-    call.answer.settle(error=SessionClosedError(msg, may_have_run=False, module=module, packet=name))
+    call.answer.settle(error=SessionClosedError(msg, may_have_run=call.may_have_run, module=module, packet=name))
 
 
 def return_send(send: Send, reason: str) -> None:
@@ -143,5 +153,5 @@ def _about(outbound: Outbound, session: Session, *, may_have_run: bool) -> dict[
         "packet": binding.packet_class.__name__,
         "provider": outbound.provider,
         "sid": session.sid,
-        "may_have_run": may_have_run,
+        "may_have_run": may_have_run or outbound.call.may_have_run,
     }

@@ -7,7 +7,7 @@ Read this first: who says what to whom.
     consumer    → SessionActor    Outbound, Send
     router      → SessionActor    Reply, Finished, Outbound, Send, Close, BindUid
     SessionActor→ RegistryActor   SessionUp, SessionDown, ProviderUp, ProviderDown, BindUid, CountersReport
-    SessionActor→ whoever asked   Undelivered (an Outbound or Send that was never written)
+    SessionActor→ whoever asked   Undelivered (an Outbound or Send that was never written), LostInFlight
     RegistryActor→ subscribers    Snapshot, MembershipChange
     RegistryActor→ SessionActor   ReportYourself (after a restart of the registry)
 
@@ -42,6 +42,7 @@ __all__ = [
     "HelloLate",
     "ListSessions",
     "Lost",
+    "LostInFlight",
     "MembershipChange",
     "Outbound",
     "ProviderDown",
@@ -75,6 +76,8 @@ class AskRecord(msgspec.Struct, frozen=True):
         returns_to: who picks again if it was never written; None: the ask fails.
         is_default_timeout: its timeout is the node's default, so deadlines come in order of asking.
         tries: how often it was picked before.
+        may_have_run: it was written before, to a session that was lost: whatever comes of it now, its receiver
+            may have run.
     """
 
     binding: Binding
@@ -86,6 +89,7 @@ class AskRecord(msgspec.Struct, frozen=True):
     returns_to: CoreRef | None
     is_default_timeout: bool
     tries: int = 0
+    may_have_run: bool = False
 
 
 class Outbound(msgspec.Struct, frozen=True):
@@ -181,6 +185,13 @@ class Undelivered(msgspec.Struct, frozen=True):
 
     order: Any
     reason: str
+
+
+class LostInFlight(msgspec.Struct, frozen=True):
+    """Fact: this ask of an idempotent packet was written to a session that was lost; ``error`` if nobody repeats it."""
+
+    call: AskRecord
+    error: Exception
 
 
 class Expire(msgspec.Struct, frozen=True):

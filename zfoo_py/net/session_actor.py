@@ -459,7 +459,7 @@ class SessionActor(LoopActor):
         for outbound in self._parked.take_all(self._pending):
             failures.return_outbound(outbound, reason)
         for outbound in self._pending.take_all():
-            outbound.call.answer.settle(error=failures.lost_in_flight(outbound, self.session, reason))
+            failures.fail_in_flight(outbound, failures.lost_in_flight(outbound, self.session, reason))
 
     def _report_yourself(self, order: m.ReportYourself) -> None:
         up, provider = self._report if self._report is not None and self.session.is_up else (None, None)

@@ -145,7 +145,7 @@ async def listen(host: str, port: int, make: Callable[[], TcpConnection]) -> Lis
         server = await loop.create_server(make, host, port, backlog=LISTEN_BACKLOG, reuse_address=True)
     except OSError as error:
         msg = f"cannot listen on {host}:{port} ({error.strerror or error}): choose another port, or 0 for any free one"
-        raise ConfigError(msg, path="server.address") from error
+        raise ConfigError(msg) from error
     return Listener(server)
 
 

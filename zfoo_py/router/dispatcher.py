@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from loguru import logger
 
 from zfoo_py.actor import ActorDeadError, LoopFuture
-from zfoo_py.errors import ZfooError
+from zfoo_py.errors import InboxFullError, ZfooError
 from zfoo_py.events import ReceiverFailed
 from zfoo_py.net.messages import Finished, Reply
 from zfoo_py.protocol.attachment import CLIENT_KEYED, NoAnswerAttachment, SignalAttachment
@@ -113,6 +112,7 @@ class Dispatcher:
         self.expired = 0
         self.refused = 0
         self.receiver_failures = 0
+        self.unsent_answers = 0
         self._idle_waiters: list[LoopFuture[None]] = []
 
     # --- from the sessions
@@ -188,7 +188,7 @@ class Dispatcher:
     def _refuse(self, session: Session, signal_id: int, code: ErrorCode, text: str) -> None:
         self.refused += 1
         if signal_id:
-            session.ref.tell(Reply(signal_id, self._codec.encode(Error(code, text)), finishes=False))
+            self._tell(session, Reply(signal_id, self._codec.encode(Error(code, text)), finishes=False))
 
     # --- lanes
 
@@ -281,14 +281,20 @@ class Dispatcher:
         self.in_work -= 1
         if call.session_lane is not None:
             self._leave_session_lane(call.session_lane)
-        call.session.ref.tell(Reply(call.signal_id, head, finishes=True))
+        self._tell(call.session, Reply(call.signal_id, head, finishes=True))
 
     def _end(self, call: Call) -> None:
         self.in_work -= 1
         if call.session_lane is not None:
             self._leave_session_lane(call.session_lane)
         if call.session is not None:
-            call.session.ref.tell(Finished())
+            self._tell(call.session, Finished())
+
+    def _tell(self, session: Session, message: Reply | Finished) -> None:
+        try:
+            session.ref.tell(message)
+        except (ActorDeadError, InboxFullError):  # the asker is gone, and nobody waits for it any more
+            self.unsent_answers += 1
 
     def _leave_session_lane(self, session_lane: SessionLane) -> None:
         session_lane.outstanding -= 1
@@ -327,7 +333,7 @@ class Dispatcher:
             call.outcome.settle(error=ZfooError(text))
         elif call.signal_id and not call.answered and call.session is not None:
             call.answered = True
-            call.session.ref.tell(Reply(call.signal_id, self._codec.encode(Error(code, text)), finishes=False))
+            self._tell(call.session, Reply(call.signal_id, self._codec.encode(Error(code, text)), finishes=False))
 
     def _after_receive(self, call: Call, error: BaseException | None) -> None:
         assert call.session is not None
@@ -343,8 +349,7 @@ class Dispatcher:
             return
         head = self._codec.encode(packet)
         call.answered = True
-        with suppress(ActorDeadError):  # the asker is gone; nobody waits for it
-            call.session.ref.tell(Reply(call.signal_id, head, finishes=False))
+        self._tell(call.session, Reply(call.signal_id, head, finishes=False))
 
     # --- own work in a lane
 

@@ -56,24 +56,27 @@ class Drivers:
         self._suspended = suspended
         self._finished = finished
         self._batch_done = batch_done
-        self._active = False
-        self._idle: list[asyncio.Future[None]] = []
+        self._active: asyncio.Task[None] | None = None  # the one that starts calls, or is woken to do so
+        self._idle: list[tuple[asyncio.Task[None], asyncio.Future[None]]] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
 
     def wake(self) -> None:
         """See to it that a driver takes what is ready."""
-        if self._active or not self.ready or self._stopping:
+        if self._is_active() or not self.ready or self._stopping:
             return
-        self._active = True
         while self._idle:
-            sleeper = self._idle.pop()
-            if not sleeper.done():  # its driver's task was cancelled by somebody's bug
+            task, sleeper = self._idle.pop()
+            if not sleeper.done():  # else somebody has cancelled its task
+                self._active = task
                 sleeper.set_result(None)
                 return
-        task = self._loop.create_task(self._run(), name="zfoo_py driver")
+        self._active = task = self._loop.create_task(self._run(), name="zfoo_py driver")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def _is_active(self) -> bool:
+        return self._active is not None
 
     async def stop(self) -> None:
         """Cancel every driver and the receivers suspended in them, and wait until they have ended."""
@@ -84,7 +87,12 @@ class Drivers:
             await asyncio.wait(self._tasks)
 
     async def _run(self) -> None:
-        await self._drive()
+        try:
+            await self._drive()
+        finally:
+            if self._active is asyncio.current_task():  # it was cancelled, or fell, with work left for another one
+                self._active = None
+                self.wake()
 
     @types.coroutine
     def _drive(self) -> Generator[Any, Any, None]:  # noqa: C901, PLR0912 - one life, told from beginning to end
@@ -110,33 +118,31 @@ class Drivers:
                     self._finished(call, None, error, False)
                 else:
                     self._suspended(call)
-                    self._active = False
+                    self._active = None
                     self.wake()  # another driver takes the rest
                     value, failure = yield from _see_through(coroutine, waits_for, context.run)
                     self._finished(call, value, failure, True)
                     if isinstance(failure, GeneratorExit):
                         raise failure
-                    if self._active:  # the other one is still at it: let it
+                    if self._is_active():  # the other one is still at it: let it
                         self._batch_done()
                         break
-                    self._active = True
+                    self._active = task
                 if task.cancelling():
                     # Somebody cancelled this task and the cancellation may still be pending: it must not hit
                     # the next receiver, so this driver ends and a fresh one takes the rest.
-                    self._active = False
-                    self.wake()
                     self._batch_done()
                     return
             else:
-                self._active = False
+                self._active = None
                 self._batch_done()
             if self._stopping or task.cancelling() or len(self._idle) >= MAX_IDLE_DRIVERS:
                 return
-            if ready and not self._active:  # batch_done made something ready
-                self._active = True
+            if ready and not self._is_active():  # batch_done made something ready
+                self._active = task
                 continue
             sleeper = self._loop.create_future()
-            self._idle.append(sleeper)
+            self._idle.append((task, sleeper))
             yield from sleeper
 
 

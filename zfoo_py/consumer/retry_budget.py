@@ -1,0 +1,45 @@
+"""How many asks may be made twice: a share of all asks and a few a second, so that trouble is not doubled.
+
+The rule is Finagle's retry budget (2016): every ask pays in a part of a retry, and a small income a second lets
+a quiet consumer retry too.
+"""
+
+from __future__ import annotations
+
+__all__ = ["RetryBudget"]
+
+# One ask in five may be repeated: at worst a provider in trouble sees 1.2 times the load.
+SHARE = 0.2
+
+# So that somebody who asks once a minute may repeat it.
+PER_SECOND = 10.0
+
+# What can be saved up: ten seconds of the income; more would let a burst through after a quiet night.
+MOST = 100.0
+
+
+class RetryBudget:
+    """A bucket of retries; pure: the clock is an argument. Owned by the ConsumerActor."""
+
+    __slots__ = ("_asks", "_at_s", "_saved")
+
+    def __init__(self, now_s: float) -> None:
+        self._saved = PER_SECOND
+        self._at_s = now_s
+        self._asks = 0
+
+    def take(self, asks: int, now_s: float) -> bool:
+        """Take one retry, if there is one.
+
+        Args:
+            asks: how many asks were made so far, ever.
+            now_s: the clock.
+        """
+        income = (asks - self._asks) * SHARE + (now_s - self._at_s) * PER_SECOND
+        self._saved = min(MOST, self._saved + max(0.0, income))
+        self._asks = asks
+        self._at_s = now_s
+        if self._saved < 1.0:
+            return False
+        self._saved -= 1.0
+        return True
