@@ -94,7 +94,9 @@ class Recorder:
         self.versions: set[int] = set()
 
     def write(self, record: dict[str, Any]) -> None:
-        """Take down one record."""
+        """Take down one record; nothing after the end, when the cluster is taken apart."""
+        if self.records and self.records[-1]["kind"] == "end":
+            return
         self.records.append(record)
         if self._file is not None:
             self._file.write(json.dumps(record) + "\n")

@@ -12,6 +12,7 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import pykka
+from loguru import logger
 from pykka import Timeout
 
 from zfoo_py.errors import BlockingCallError
@@ -33,7 +34,8 @@ class LoopFuture(pykka.Future[T]):
     whose loop it is mostly awaited and settled: it only makes that cheaper. Waiting without a lock is
     sound because a waiter registers first and looks for the result afterwards, and settling stores the
     result first and empties the list of waiters afterwards: whoever comes second empties it, and
-    ``list.pop`` gives each waiter to one of them only.
+    ``list.pop`` gives each waiter to one of them only. Of several that settle one wins, since an attribute
+    can be deleted but once.
     """
 
     # Class-level defaults: one of these is made per ask, so its __init__ does as little as it can.
@@ -45,6 +47,7 @@ class LoopFuture(pykka.Future[T]):
     def __init__(self, home: Runtime | None = None) -> None:
         """Make a pending future; deliberately without Pykka's per-future set-up."""
         self._home = home
+        self._open: None = None  # there until somebody settles
         # A coroutine waits as the asyncio future that it awaits; a closure around it would cost three times as much.
         self._waiters: list[asyncio.Future[T] | Callable[[Any], object]] = []
 
@@ -66,7 +69,9 @@ class LoopFuture(pykka.Future[T]):
         Returns:
             False if it was settled before (nothing changed).
         """
-        if self._done:
+        try:
+            del self._open
+        except AttributeError:
             return False
         self._value = value
         self._error = error
@@ -76,7 +81,10 @@ class LoopFuture(pykka.Future[T]):
         return True
 
     def add_done_callback(self, callback: Callable[[Any], object]) -> None:
-        """Call ``callback(self)`` once, in the thread that settles it, or at once if it is settled."""
+        """Call ``callback(self)`` once, in the thread that settles it, or at once if it is settled.
+
+        What it raises is logged: it is the fault of neither who settles nor the others that wait.
+        """
         self._waiters.append(callback)
         if self._done:
             self._wake()
@@ -88,22 +96,27 @@ class LoopFuture(pykka.Future[T]):
                 waiter = waiters.pop(0)
             except IndexError:  # another thread took the last one
                 return
-            if not isinstance(waiter, asyncio.Future):
-                waiter(self)
-                continue
-            loop = waiter.get_loop()
-            # asyncio's own look at the running loop costs a system call in CPython 3.11, hence `home` first.
-            if (home is not None and loop is home.loop and get_ident() == home.thread_ident) or running_loop() is loop:
-                self._copy_to(waiter)
-            elif not loop.is_closed():
-                loop.call_soon_threadsafe(self._copy_to, waiter)
+            try:
+                if not isinstance(waiter, asyncio.Future):
+                    waiter(self)
+                    continue
+                loop = waiter.get_loop()
+                # asyncio's own look at the running loop costs a system call in CPython 3.11, hence `home` first.
+                if (home is not None and loop is home.loop and get_ident() == home.thread_ident) or (
+                    running_loop() is loop
+                ):
+                    self._copy_to(waiter)
+                elif not loop.is_closed():
+                    loop.call_soon_threadsafe(self._copy_to, waiter)
+            except BaseException as error:  # noqa: BLE001 - a callback raised, or its loop closed just now
+                logger.opt(exception=error).error("a callback of a future raised")
 
     # --- awaiting, on any loop
 
     def __await__(self) -> Generator[Any, None, T]:
         """Suspend the awaiting task until the outcome is there; cancelling it does not settle the future."""
         if self._get_hook is not None:
-            return asyncio.to_thread(self._get_hook, None).__await__()
+            return asyncio.to_thread(self.get).__await__()
         if self._done:
             return self._outcome_now()
         home = self._home
@@ -126,10 +139,14 @@ class LoopFuture(pykka.Future[T]):
     def _copy_to(self, waiter: asyncio.Future[T]) -> None:
         if waiter.done():  # cancelled meanwhile
             return
-        if self._error is not None:
-            waiter.set_exception(self._error)
-        else:
+        if self._error is None:
             waiter.set_result(self._value)
+        elif isinstance(self._error, StopIteration):  # no coroutine can raise it; Python itself turns it into this
+            wrapped = RuntimeError("the future was settled with StopIteration")
+            wrapped.__cause__ = self._error
+            waiter.set_exception(wrapped)
+        else:
+            waiter.set_exception(self._error)
 
     # --- waiting in a thread, and the rest of Pykka's interface
 
@@ -145,7 +162,10 @@ class LoopFuture(pykka.Future[T]):
             BaseException: the error it was settled with.
         """
         if self._get_hook is not None:
-            return cast("T", self._get_hook(timeout))
+            if not self._done:  # the value is kept, as in Pykka
+                refuse_blocking("get()", "await the future")
+                self.settle(self._get_hook(timeout))
+            return cast("T", self._value)
         if not self._done:
             refuse_blocking("get()", "await the future")
             lock = threading.Lock()
@@ -190,6 +210,9 @@ class LoopFuture(pykka.Future[T]):
     def map(self, func: Callable[[T], Any]) -> LoopFuture[Any]:
         """Return a future of ``func(value)``; ``func`` runs in the thread that settles this one."""
         mapped: LoopFuture[Any] = LoopFuture()
+        if self._get_hook is not None:  # it is settled when somebody asks, so this one must be, too
+            mapped.set_get_hook(lambda timeout: func(self.get(timeout=timeout)))
+            return mapped
 
         def apply(done: LoopFuture[T]) -> None:
             if done._error is not None:
@@ -197,7 +220,7 @@ class LoopFuture(pykka.Future[T]):
                 return
             try:
                 mapped.settle(func(cast("T", done._value)))
-            except Exception as error:  # noqa: BLE001 - the function is the caller's; its error is the outcome
+            except BaseException as error:  # noqa: BLE001 - the function is the caller's; its error is the outcome
                 mapped.settle(error=error)
 
         self.add_done_callback(apply)
@@ -214,15 +237,19 @@ class LoopFuture(pykka.Future[T]):
     def join(self: LoopFuture[Any], *futures: pykka.Future[Any]) -> LoopFuture[Any]:
         """Return a future of the list of all values; it fails with the first error."""
         joined: LoopFuture[Any] = LoopFuture()
+        if any(not isinstance(each, LoopFuture) or each._get_hook is not None for each in (self, *futures)):
+            joined.set_get_hook(lambda timeout: [each.get(timeout=timeout) for each in (self, *futures)])
+            return joined
         parts = [self, *cast("tuple[LoopFuture[Any], ...]", futures)]
-        missing = len(parts)
+        missing = [None] * (len(parts) - 1)  # a list, because threads may pop it at once
 
         def arrived(part: LoopFuture[Any]) -> None:
-            nonlocal missing
-            missing -= 1
             if part._error is not None:
                 joined.settle(error=part._error)
-            elif not missing:
+                return
+            try:
+                missing.pop()
+            except IndexError:
                 joined.settle([each._value for each in parts])
 
         for part in parts:

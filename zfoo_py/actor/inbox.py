@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 __all__ = ["LoopInbox"]
 
 
+# An empty deque takes 760 bytes, and most actors get a control message only when they end: until the first one,
+# all share this one, which is never appended to.
+NO_CONTROL: deque[Any] = deque()
+
+
 class LoopInbox:
     """The two queues of one loop actor. Its owner is the loop's thread; other threads go through the runtime."""
 
@@ -40,7 +45,7 @@ class LoopInbox:
         self.runtime = runtime
         self.actor: LoopActor | None = None  # strong until the actor has stopped
         self.normal: deque[Any] = deque()
-        self.control: deque[Any] = deque()
+        self.control = NO_CONTROL
         self.limit = runtime.inbox_limit_messages
         self.foreign = 0  # messages of other threads on their way here
         self.stops = 0  # stop orders in `normal`: they do not count against the bound
@@ -73,6 +78,8 @@ class LoopInbox:
         elif self.closed:
             self.refuse(item, dead=True)
         elif control:
+            if self.control is NO_CONTROL:
+                self.control = deque()
             self.control.append(item)
             if not self.scheduled:
                 runtime.make_ready(self)
@@ -100,12 +107,12 @@ class LoopInbox:
 
     def run(self, burst: int) -> int:
         """Handle up to ``burst`` messages; returns how many. Called by the runtime only."""
-        actor, control, normal = self.actor, self.control, self.normal
+        actor, normal = self.actor, self.normal
         assert actor is not None
         count = 0
         while count < burst:
-            if control:
-                item = control.popleft()
+            if self.control:
+                item = self.control.popleft()
             elif normal:
                 item = normal.popleft()
             else:
@@ -127,7 +134,7 @@ class LoopInbox:
         self.closed = True
         self.actor = None
         left = [*self.control, *self.normal]
-        self.control.clear()
+        self.control = NO_CONTROL
         self.normal.clear()
         self.stops = 0
         return left

@@ -26,13 +26,15 @@ class Parked:
     __slots__ = ("_asks",)
 
     def __init__(self) -> None:
-        self._asks: deque[_Ask] = deque()
+        self._asks: deque[_Ask] | tuple[()] = ()  # an empty deque takes 760 bytes, in every session
 
     def __len__(self) -> int:
         return len(self._asks)
 
     def add(self, signal_id: int, frame: bytes, outbound: Outbound) -> None:
         """Let an ask wait. O(1)."""
+        if not isinstance(self._asks, deque):
+            self._asks = deque()
         self._asks.append(_Ask(signal_id, frame, outbound))
 
     def next_frame(self, pending: Pending) -> bytes | None:
@@ -53,7 +55,7 @@ class Parked:
 
     def take_all(self, pending: Pending) -> Iterator[Outbound]:
         """Take everything that is still pending, out of ``pending`` too: it was never written. O(n)."""
-        asks, self._asks = self._asks, deque()
+        asks, self._asks = self._asks, ()
         for ask in asks:
             if pending.take(ask.signal_id) is not None:
                 yield ask.outbound
