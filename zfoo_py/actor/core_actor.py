@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, cast
 
 from loguru import logger
 from pykka._envelope import Envelope
 
 from zfoo_py.actor.loop_actor import LoopActor
-from zfoo_py.actor.messages import ActorStop, Control
+from zfoo_py.actor.messages import ABORT, CONTROL, ENVELOPED, SPECIAL, Abort, ActorStop, Control
 from zfoo_py.errors import InboxFullError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from zfoo_py.actor.future import LoopFuture
     from zfoo_py.actor.ref import LoopActorRef
 
 __all__ = ["CoreActor", "CoreRef"]
@@ -33,12 +36,15 @@ class CoreActor(LoopActor):
         if not isinstance(error, Exception):
             self._end(error)
             return
-        self.failures += 1
-        self.runtime.turn_failures += 1
+        self._ask_failed()
         try:
             self.on_turn_error(message, error)
-        except Exception as second:  # noqa: BLE001 - the guard itself must not fall
+        except BaseException as second:  # noqa: BLE001 - the guard itself must not fall
             logger.opt(exception=second).error("{} could not report a failed turn", self)
+
+    def _ask_failed(self) -> None:
+        self.failures += 1
+        self.runtime.turn_failures += 1
 
     def on_turn_error(self, message: Any, error: Exception) -> None:
         """Fail what the message asked for with a typed error. The default logs it."""
@@ -53,40 +59,50 @@ class CoreActor(LoopActor):
 class CoreRef:
     """Address of a core actor that survives its restart. `tell` from any thread, as `LoopActorRef.tell`.
 
-    While the actor is down, what is told on the loop is kept (at most ``limit`` messages) and told to the
-    next one.
+    While the actor is down, what is told is kept (at most ``limit_messages``, Control apart) and goes to the
+    next one, in order; so does what the dead one had not handled. The orders that ended the dead one do not.
     """
 
-    __slots__ = ("_kept", "_limit", "_on_death", "actor", "ref", "tell")
+    __slots__ = ("_kept", "_limit", "_lock", "_on_death", "actor", "ref", "tell")
 
     def __init__(self, limit_messages: int, on_death: Callable[[CoreRef], object]) -> None:
         self.ref: LoopActorRef[Any] | None = None
         self.actor: LoopActor | None = None  # the present one, or the last: what it knew helps to start the next
         self._kept: deque[Any] = deque()
+        self._lock = threading.RLock()  # of `_kept` and `tell`; taken only while the actor is down
         self._limit = limit_messages
         self._on_death: Callable[[CoreRef], object] | None = on_death
         self.tell: Callable[[Any], None] = self._keep
 
     def attach(self, ref: LoopActorRef[Any]) -> None:
-        """Take a freshly spawned actor as the one behind this address, and tell it what was kept."""
-        actor = cast("CoreActor", ref.actor_inbox.actor)
+        """Take a freshly spawned actor as the one behind this address, and give it what was kept.
+
+        One that ended in its `on_start` is reported as dead at once. On the loop's thread.
+        """
+        actor = cast("CoreActor | None", ref.actor_inbox.actor)
+        if actor is None:
+            if self._on_death is not None:
+                self._on_death(self)
+            return
         actor.core_ref = self
         self.actor = actor
         self.ref = ref
-        self.tell = ref.tell
-        kept, self._kept = self._kept, deque()
-        for message in kept:
-            if type(message) is Envelope:
-                ref.actor_inbox.post(message, control=False, unbounded=True)
-            else:
-                ref.tell(message)
+        with self._lock:
+            kept, self._kept = self._kept, deque()
+            self.tell = ref.tell
+        for item in kept:  # the bound was kept here
+            kind = SPECIAL.get(type(item.message if type(item) is Envelope else item))
+            if kind in {ENVELOPED, ABORT} and type(item) is not Envelope:
+                item = Envelope(item)
+            ref.actor_inbox.enter(item, control=kind in {CONTROL, ABORT}, unbounded=False)
 
     def detach(self) -> None:
         """Let go of the actor: its end is not repaired any more (the node stops). What was kept is given back."""
         self._on_death = None
-        kept, self._kept = self._kept, deque()
         if self.ref is not None and self.actor is not None:
-            self.tell = self.ref.tell
+            with self._lock:
+                kept, self._kept = self._kept, deque()
+                self.tell = self.ref.tell
             self.actor.give_back(list(kept))
 
     def died(self, left: list[Any]) -> bool:
@@ -97,17 +113,27 @@ class CoreRef:
         """
         if self._on_death is None:
             return False
-        self.tell = self._keep
-        for item in left:
-            if type(item) is Envelope and type(item.message) is ActorStop:
-                if item.reply_to is not None:
-                    item.reply_to.set(None)
-            else:
-                self._kept.append(item)
+        with self._lock:
+            for item in left:
+                if type(item) is Envelope and type(item.message) in {ActorStop, Abort}:
+                    if item.reply_to is not None:
+                        cast("LoopFuture[Any]", item.reply_to).settle()
+                else:
+                    self._kept.append(item)
+            self.tell = self._keep
         self._on_death(self)
         return True
 
     def _keep(self, message: Any) -> None:
-        if len(self._kept) >= self._limit and not isinstance(message, Control):
+        with self._lock:
+            is_down = self.tell == self._keep  # or it was started anew while this thread came here
+            if is_down and (len(self._kept) < self._limit or isinstance(message, Control)):
+                self._kept.append(message)
+                return
+        runtime = None if self.actor is None else self.actor.runtime
+        if not is_down:
+            self.tell(message)
+        elif runtime is not None and runtime.in_turn and get_ident() == runtime.thread_ident:
+            runtime.give_back(type(self.actor), message)
+        else:
             raise InboxFullError("a core actor that is being restarted", self._limit)
-        self._kept.append(message)

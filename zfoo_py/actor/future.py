@@ -115,10 +115,10 @@ class LoopFuture(pykka.Future[T]):
 
     def __await__(self) -> Generator[Any, None, T]:
         """Suspend the awaiting task until the outcome is there; cancelling it does not settle the future."""
-        if self._get_hook is not None:
-            return asyncio.to_thread(self.get).__await__()
         if self._done:
             return self._outcome_now()
+        if self._get_hook is not None:
+            return asyncio.to_thread(self.get).__await__()
         home = self._home
         at_home = home is not None and get_ident() == home.thread_ident
         loop = cast("Runtime", home).loop if at_home else asyncio.get_running_loop()

@@ -24,7 +24,11 @@ NO_CONTROL: deque[Any] = deque()
 
 
 class LoopInbox:
-    """The two queues of one loop actor. Its owner is the loop's thread; other threads go through the runtime."""
+    """The two queues of one loop actor. Its owner is the loop's thread; other threads go through the runtime.
+
+    The bound is exact for what is told on the loop and, by itself, for what threads tell. The loop does not
+    count what threads have on their way here, so both together may reach twice the bound, never more.
+    """
 
     __slots__ = (
         "actor",
@@ -47,7 +51,7 @@ class LoopInbox:
         self.normal: deque[Any] = deque()
         self.control = NO_CONTROL
         self.limit = runtime.inbox_limit_messages
-        self.foreign = 0  # messages of other threads on their way here
+        self.foreign = 0  # messages of other threads on their way here that count against the bound
         self.stops = 0  # stop orders in `normal`: they do not count against the bound
         self.scheduled = False
         self.closed = False
@@ -98,12 +102,23 @@ class LoopInbox:
         error: Exception = ActorDeadError(f"{name} not found") if dead else InboxFullError(name, self.limit)
         if type(item) is Envelope:
             if item.reply_to is not None:
-                item.reply_to.set_exception((type(error), error, None))
+                item.reply_to.settle(error=error)
                 return
             item = item.message
         if not self.runtime.in_turn:
             raise error
         self.runtime.give_back(self.actor_class, item)
+
+    def enter(self, item: Any, *, control: bool, unbounded: bool) -> None:
+        """Take a message whose room was counted elsewhere. On the loop's thread, while the inbox is open."""
+        if control:
+            self.control.append(item)
+        else:
+            self.normal.append(item)
+            if unbounded:
+                self.stops += 1
+        if not self.scheduled:
+            self.runtime.make_ready(self)
 
     def run(self, burst: int) -> int:
         """Handle up to ``burst`` messages; returns how many. Called by the runtime only."""

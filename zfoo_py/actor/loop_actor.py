@@ -88,12 +88,20 @@ class LoopActor(pykka.Actor):
             if reply is None:
                 self._turn_failed(message, error)
                 return
-            reply.settle(error=error if isinstance(error, Exception) else ActorDeadError(f"{self} died: {error!r}"))
-            if not isinstance(error, Exception):
-                self._turn_failed(message, error)
+            if isinstance(error, Exception):
+                self._ask_failed()
+                reply.settle(error=error)
+                return
+            dead = ActorDeadError(f"{self} died: {error!r}")
+            dead.__cause__ = error
+            reply.settle(error=dead)
+            self._turn_failed(message, error)
             return
         if reply is not None:
             reply.settle(value)
+
+    def _ask_failed(self) -> None:
+        """Live on, as Pykka does when an asked message raises: the asker gets the exception."""
 
     def _turn_failed(self, message: Any, error: BaseException) -> None:
         """End the actor, as Pykka does when a told message raises."""
@@ -122,9 +130,12 @@ class LoopActor(pykka.Actor):
             else:
                 logger.opt(exception=error).error("{} ended by an unhandled exception", self)
                 self.on_failure(type(error), error, error.__traceback__)
-        except Exception as hook_error:  # noqa: BLE001 - a hook of the user's; there is nobody left to tell
+        except BaseException as hook_error:  # noqa: BLE001 - a hook of the user's; there is nobody left to tell
             logger.opt(exception=hook_error).error("the last hook of {} raised", self)
-        self.give_back(left)
+        try:
+            self.give_back(left)
+        except BaseException as error:  # noqa: BLE001 - whoever restarts this actor; the next turns are not to blame
+            logger.opt(exception=error).error("{} could not be repaired", self)
 
     def give_back(self, left: list[Any]) -> None:
         """Answer or give back what nobody will handle. On the loop's thread; called by the runtime only."""
@@ -134,7 +145,6 @@ class LoopActor(pykka.Actor):
             elif item.reply_to is None:
                 self.runtime.give_back(type(self), item.message)
             elif type(item.message) is ActorStop:
-                item.reply_to.set(None)
+                item.reply_to.settle()
             else:
-                dead = ActorDeadError(f"{self.actor_ref} stopped before handling the message")
-                item.reply_to.set_exception((ActorDeadError, dead, None))
+                item.reply_to.settle(error=ActorDeadError(f"{self.actor_ref} stopped before handling the message"))

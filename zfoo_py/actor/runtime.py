@@ -65,7 +65,7 @@ class Runtime:
     """Runs loop actors on one event loop. Every node has its own; they know nothing of each other.
 
     Args:
-        loop: the loop; its thread is the one that calls `bind_thread` (or this constructor, by default).
+        loop: the loop; its thread is the one that calls this constructor.
         timers: a clock and its timers; default is the loop itself. Tests pass a fake clock.
         inbox_limit_messages: the bound of an inbox whose actor class names none.
     """
@@ -89,9 +89,9 @@ class Runtime:
         self._ready: deque[LoopInbox] = deque()
         self._wake_scheduled = False
         self._told = 0
-        self._flushes: list[Callable[[], object]] = []
+        self._flushes: deque[Callable[[], object]] = deque()
         self._foreign: list[tuple[LoopInbox, Any, bool, bool]] = []
-        self._foreign_lock = threading.Lock()
+        self._foreign_lock = threading.RLock()  # reentrant: a collected object's __del__ may tell
 
     _spawning = threading.local()
 
@@ -113,15 +113,18 @@ class Runtime:
     def spawn(self, actor_class: type[A], *args: Any, **kwargs: Any) -> LoopActorRef[A]:
         """Start an actor and run its `on_start`. On the loop's thread only.
 
-        Unlike Pykka's `start`, it does not enter Pykka's global registry (a list: removal is O(n)).
+        Unlike Pykka's `start`, it does not enter Pykka's global registry (a list: removal is O(n)). `on_start`
+        is a turn: what it tells to a dead or full actor is given back, and does not raise.
         """
-        outer = getattr(Runtime._spawning, "runtime", None)
+        outer, in_turn = getattr(Runtime._spawning, "runtime", None), self.in_turn
         Runtime._spawning.runtime = self
         try:
             actor = actor_class(*args, **kwargs)
             self.actors.add(actor)
+            self.in_turn = True
             actor._start_actor_loop()
         finally:
+            self.in_turn = in_turn
             Runtime._spawning.runtime = outer
         return actor.actor_ref
 
@@ -134,18 +137,18 @@ class Runtime:
         self.undelivered += 1
         try:
             actor_class.on_undelivered(message)
-        except Exception as error:  # noqa: BLE001 - a hook must not fall into somebody else's turn
+        except BaseException as error:  # noqa: BLE001 - a hook must not fall into somebody else's turn
             logger.opt(exception=error).error("on_undelivered of {} raised", actor_class.__name__)
 
     # --- turns
 
     def make_ready(self, inbox: LoopInbox) -> None:
         """Put an inbox with messages on the list of those to run. On the loop's thread."""
+        if not self._wake_scheduled:
+            self.loop.call_soon(self.drain)  # raises if the loop is closed: then nothing pretends to be on its way
+            self._wake_scheduled = True
         inbox.scheduled = True
         self._ready.append(inbox)
-        if not self._wake_scheduled:
-            self._wake_scheduled = True
-            self.loop.call_soon(self.drain)
 
     def at_turn_end(self, flush: Callable[[], object]) -> None:
         """Call ``flush`` once, when the current wake-up has handled its messages. On the loop's thread."""
@@ -190,7 +193,7 @@ class Runtime:
         self.in_turn = True
         turns = 0
         try:
-            while ready or flushes:
+            while (ready or flushes) and turns < MAX_TURNS_PER_WAKE:
                 while ready and turns < MAX_TURNS_PER_WAKE:
                     inbox = ready.popleft()
                     if inbox.closed:
@@ -200,16 +203,21 @@ class Runtime:
                         ready.append(inbox)
                     else:
                         inbox.scheduled = False
-                while flushes:
-                    flushes.pop()()
-                if turns >= MAX_TURNS_PER_WAKE:
-                    break
+                for _ in range(len(flushes)):  # what a flush registers comes after the turns it caused
+                    turns += 1
+                    self._flush(flushes.popleft())
         finally:
             self.in_turn = False
             Runtime._spawning.runtime = outer
-            self._wake_scheduled = bool(ready)
-            if ready:
+            self._wake_scheduled = bool(ready or flushes)
+            if self._wake_scheduled:
                 self.loop.call_soon(self.drain)
+
+    def _flush(self, flush: Callable[[], object]) -> None:
+        try:
+            flush()
+        except BaseException as error:  # noqa: BLE001 - the other flushes, and the next turns, are not to blame
+            logger.opt(exception=error).error("a flush at the end of a wake-up raised")
 
     # --- other threads
 
@@ -219,39 +227,34 @@ class Runtime:
             if inbox.closed:
                 msg = f"{inbox.actor_class.__name__} not found"
                 raise ActorDeadError(msg)
-            if not control and not unbounded and len(inbox.normal) - inbox.stops + inbox.foreign >= inbox.limit:
+            counts = not control and not unbounded
+            if counts and len(inbox.normal) - inbox.stops + inbox.foreign >= inbox.limit:
                 raise InboxFullError(inbox.actor_class.__name__, inbox.limit)
-            inbox.foreign += 1
+            if not self._foreign or self.loop.is_closed():
+                try:
+                    self.loop.call_soon_threadsafe(self._take_foreign)
+                except RuntimeError as error:
+                    msg = f"{inbox.actor_class.__name__} not found: the event loop it lived on is closed"
+                    raise ActorDeadError(msg) from error
+            inbox.foreign += counts
             self._foreign.append((inbox, item, control, unbounded))
-            first = len(self._foreign) == 1
-        if first:
-            self._wake_from_outside()
-
-    def _wake_from_outside(self) -> None:
-        try:
-            self.loop.call_soon_threadsafe(self._take_foreign)
-        except RuntimeError as error:
-            with self._foreign_lock:
-                self._foreign.clear()
-            msg = "the event loop of this node is closed"
-            raise ActorDeadError(msg) from error
 
     def _take_foreign(self) -> None:
-        with self._foreign_lock:
+        self._wake_scheduled = True  # `drain` below is the wake-up
+        dead = []
+        with self._foreign_lock:  # room changes hands: from `foreign` to the inbox, with nobody looking between
             batch, self._foreign = self._foreign, []
-            for inbox, _, _, _ in batch:
-                inbox.foreign -= 1
+            for inbox, item, control, unbounded in batch:
+                if not control and not unbounded:
+                    inbox.foreign -= 1
+                if inbox.closed:
+                    dead.append((inbox, item))
+                else:
+                    inbox.enter(item, control=control, unbounded=unbounded)
         self.in_turn = True
         try:
-            for inbox, item, control, unbounded in batch:
-                # Its room was counted when it was taken, so it cannot be refused for want of room now.
-                if unbounded or control or inbox.closed:
-                    inbox.post(item, control=control, unbounded=unbounded)
-                else:
-                    inbox.normal.append(item)
-                    if not inbox.scheduled:
-                        inbox.scheduled = True
-                        self._ready.append(inbox)
+            for inbox, item in dead:
+                inbox.refuse(item, dead=True)
         finally:
             self.in_turn = False
         self.drain()

@@ -41,6 +41,7 @@ __all__ = [
     "HeartbeatDue",
     "HelloLate",
     "ListSessions",
+    "LookAgain",
     "Lost",
     "LostInFlight",
     "MembershipChange",
@@ -268,6 +269,10 @@ class MembershipChange(Control, frozen=True):
 
     version: int
     change: ProviderUp | ProviderDown
+
+
+class LookAgain(msgspec.Struct, frozen=True):
+    """Fact: it is time to look whether every session has reported, or ended."""
 
 
 class ListSessions(msgspec.Struct, frozen=True):

@@ -13,10 +13,15 @@ from zfoo_py.net import messages as m
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from zfoo_py.actor import TimerHandle
     from zfoo_py.events import Events
     from zfoo_py.net.session import SessionRecord
 
 __all__ = ["RegistryActor"]
+
+
+# After a restart, how often the registry looks whether the sessions that have not reported are still alive.
+LOOK_AGAIN_S = 0.05
 
 
 class RegistryActor(CoreActor):
@@ -55,6 +60,7 @@ class RegistryActor(CoreActor):
         self._subscribers: list[CoreRef] = []
         self._waiting: list[CoreRef] = []
         self._unreported = {ref.actor_urn: ref for ref in sessions}
+        self._looking: TimerHandle | None = None
         self._turns: dict[type, Callable[[Any], Any]] = {
             m.SessionUp: self._session_up,
             m.SessionDown: self._session_down,
@@ -65,12 +71,19 @@ class RegistryActor(CoreActor):
             m.Subscribe: self._subscribe,
             m.SessionReport: self._session_report,
             m.ListSessions: self._list_sessions,
+            m.LookAgain: self._look_whether_complete,
         }
 
     def on_start(self) -> None:
         """After a restart: ask every living session what it is."""
         for ref in self._unreported.values():
             ref.tell(m.ReportYourself(self.life))
+        self._look_whether_complete(None)
+
+    def on_stop(self) -> None:
+        """Forget the timer."""
+        if self._looking is not None:
+            self._looking.cancel()
 
     def on_receive(self, message: Any) -> Any:
         """Dispatch by the message's class."""
@@ -174,12 +187,20 @@ class RegistryActor(CoreActor):
             self._session_up(report.up)
         if report.provider is not None and report.provider.sid not in self._providers:
             self._provider_up(report.provider)
-        # A session that ended before it was asked will never answer.
+        self._look_whether_complete(None)
+
+    def _look_whether_complete(self, _: m.LookAgain | None) -> None:
+        """Serve the subscribers once every session has reported; one that has ended never will."""
         self._unreported = {urn: ref for urn, ref in self._unreported.items() if ref.is_alive()}
-        if not self._unreported:
-            waiting, self._waiting = self._waiting, []
-            for subscriber in waiting:
-                self._subscribe(m.Subscribe(subscriber))
+        if self._looking is not None:
+            self._looking.cancel()
+            self._looking = None
+        if self._unreported:
+            self._looking = self.runtime.call_later(LOOK_AGAIN_S, self.actor_ref, m.LookAgain())
+            return
+        waiting, self._waiting = self._waiting, []
+        for subscriber in waiting:
+            self._subscribe(m.Subscribe(subscriber))
 
 
 def _discard(index: dict[Any, set[int]], key: Any, sid: int) -> None:

@@ -255,6 +255,8 @@ class Dispatcher:
         if self._interceptors and call.session is not None:
             self._after_receive(call, error)
         if call.outcome is not None:
+            if error is not None and not isinstance(error, Exception):  # nobody else's task may end by it
+                error = ZfooError(f"{call.receiver.where} raised {error!r}")
             call.outcome.settle(value, error)
         elif error is not None:
             self._receiver_failed(call, error)

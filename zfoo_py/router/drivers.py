@@ -15,6 +15,8 @@ from collections import deque
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
+from loguru import logger
+
 from zfoo_py.router.call import Call, current_call
 
 if TYPE_CHECKING:
@@ -24,6 +26,9 @@ __all__ = ["Drivers"]
 
 # The answers of so many calls are sent before the next ones start, so that the asker's work overlaps with ours.
 BATCH_CALLS = 32
+
+# What receivers get to end after their cancellation, before they are abandoned.
+CANCEL_WAIT_S = 1.0
 
 # Idle drivers kept for the next burst; one costs about 1 KiB, and making one 10 µs.
 MAX_IDLE_DRIVERS = 64
@@ -79,12 +84,14 @@ class Drivers:
         return self._active is not None
 
     async def stop(self) -> None:
-        """Cancel every driver and the receivers suspended in them, and wait until they have ended."""
+        """Cancel every driver and the receivers suspended in them, and wait until they have ended, but not for ever."""
         self._stopping = True
         for task in self._tasks:
             task.cancel()
         if self._tasks:
-            await asyncio.wait(self._tasks)
+            _, hanging = await asyncio.wait(self._tasks, timeout=CANCEL_WAIT_S)
+            if hanging:
+                logger.warning("{} receivers swallowed their cancellation; they are abandoned", len(hanging))
 
     async def _run(self) -> None:
         try:

@@ -99,20 +99,24 @@ class WorkQueue:
         if len(self._calls) >= self._limit:
             return False
         self._calls.append(call)
-        self._wake_one()
+        self._wake_or_start()
         return True
 
-    def _wake_one(self) -> None:
+    def _wake_idle(self) -> bool:
+        """Wake a worker that waits; False if none does. From any thread."""
         try:
             ref = self._idle.popleft()
         except IndexError:
-            if len(self._refs) < self._workers and not self._stopping:
-                ref = WorkerActor.start(self)
-                self._refs.append(ref)
-                self._alive += 1
-            else:
-                return
+            return False
         with suppress(ActorDeadError):
+            ref.tell(WorkReady())
+        return True
+
+    def _wake_or_start(self) -> None:
+        if self._calls and not self._wake_idle() and len(self._refs) < self._workers and not self._stopping:
+            ref = WorkerActor.start(self)
+            self._refs.append(ref)
+            self._alive += 1
             ref.tell(WorkReady())
 
     # --- in the workers
@@ -123,8 +127,8 @@ class WorkQueue:
             call = self._calls.popleft()
         except IndexError:
             return None
-        if self._calls:
-            self._runtime.call_from_outside(self._wake_one) if not self._idle else self._wake_one()
+        if self._calls and not self._wake_idle() and len(self._refs) < self._workers:
+            self._runtime.call_from_outside(self._wake_or_start)
         return call
 
     def done(self, call: Call, value: Any, error: BaseException | None) -> None:
@@ -139,7 +143,7 @@ class WorkQueue:
         """Wait for the next call."""
         self._idle.append(ref)
         if self._calls:  # came between the last look and the line above
-            self._wake_one()
+            self._wake_idle()
 
     # --- on the loop
 

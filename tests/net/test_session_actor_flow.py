@@ -1,0 +1,431 @@
+"""One session under pressure, in silence, and at its end."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from tests.support.packets import VisitAnswer, VisitAsk, VisitNote
+from tests.support.sessions import PROVIDER, World, chunk
+from zfoo_py.actor import Abort
+from zfoo_py.errors import AskTimeoutError, BackpressureError, SessionClosedError
+from zfoo_py.net import messages as m
+from zfoo_py.protocol.common import Draining, Heartbeat, Ping, Pong
+
+# --- the peer reads too slowly
+
+
+def test_while_the_transport_is_full_asks_wait_in_order_and_sends_are_refused():
+    with World() as world:
+        session = world.up()
+        session.tell(m.WritePaused())
+        calls = [session.ask(VisitAsk(str(number))) for number in range(5)]
+        order = session.send(VisitNote("no"))
+        assert session.written() == []
+        assert not session.session.writable
+        error = order.sent.exception()
+        assert isinstance(error, BackpressureError)
+        assert not error.may_have_run
+        assert [names[:2] for names in world.undelivered] == [("VisitNote", "visits")]
+        session.tell(m.WriteResumed())
+        assert session.session.writable
+        assert session.packets() == [VisitAsk(str(number)) for number in range(5)]
+        assert not any(call.answer.done() for call in calls)
+
+
+def test_an_ask_that_waited_is_answered_as_any_other():
+    with World() as world:
+        session = world.up()
+        session.tell(m.WritePaused())
+        call = session.ask()
+        session.tell(m.WriteResumed())
+        session.receive(session.answer_frame(session.signal_ids()[0]))
+        assert call.answer.result() == VisitAnswer("!")
+
+
+def test_asks_that_wait_expire_in_time_and_have_not_run():
+    """And the one that was written before the pause may have."""
+    with World(ask_timeout_s=3.0) as world:
+        session = world.up()
+        written = session.ask()
+        session.tell(m.WritePaused())
+        waiting, short = session.ask(VisitAsk("waits")), session.ask(VisitAsk("short"), in_s=1.0)
+        session.written()
+        world.clock.advance(1.01)
+        assert isinstance(short.answer.exception(), AskTimeoutError)
+        assert not short.answer.exception().may_have_run
+        later = session.ask(VisitAsk("later"))
+        world.clock.advance(2.0)
+        assert not waiting.answer.exception().may_have_run
+        assert written.answer.exception().may_have_run
+        session.tell(m.WriteResumed())
+        assert session.packets() == [VisitAsk("later")]
+        assert not later.answer.done()
+
+
+def test_the_pause_overtakes_the_orders_that_would_make_it_longer():
+    with World() as world:
+        session = world.up()
+        session.tell(m.Outbound(world.call(VisitAsk("queued")), None, PROVIDER), m.WritePaused())
+        assert session.written() == []
+
+
+def test_what_waited_is_written_only_as_far_as_there_is_room():
+    """A transport that is full again after the first write says so at once; the rest goes on waiting, in order."""
+    with World() as world:
+        session = world.up()
+        session.tell(m.WritePaused())
+        names = [f"{number:03}" + "x" * 1000 for number in range(40)]
+        for name in names:
+            session.ask(VisitAsk(name))
+        seen = []
+        for _ in range(20):
+            session.connection.on_write = lambda: world.runtime.deliver(session.ref, m.WritePaused())
+            session.tell(m.WriteResumed())
+            packets = [packet.text for packet in session.packets()]
+            assert len(packets) < 20
+            seen += packets
+        assert seen == names
+
+
+def test_asks_that_wait_go_back_unwritten_when_the_session_is_lost():
+    with World() as world:
+        session = world.up()
+        written = session.ask(back=True)
+        session.tell(m.WritePaused())
+        waiting = session.ask(back=True)
+        session.tell(m.Lost("cable"))
+        [back] = world.consumer.of(m.Undelivered)
+        assert back.order.call is waiting
+        assert not waiting.answer.done()
+        error = written.answer.exception()
+        assert isinstance(error, SessionClosedError)
+        assert error.may_have_run
+        assert "cable" in str(error)
+
+
+# --- we work too slowly
+
+
+def test_reading_is_paused_at_the_bound_and_resumed_at_half_of_it():
+    with World(max_in_work_per_session=4) as world:
+        session = world.up("server")
+        calls = session.connection.calls
+        calls.clear()
+        session.receive(*(session.one_way(VisitNote("n")) for _ in range(3)))
+        assert calls == []
+        session.receive(session.one_way(VisitNote("n")), session.one_way(VisitNote("one more of the chunk")))
+        assert calls == ["pause_reading"]
+        assert len(world.received) == 5
+        session.tell(m.Finished(), m.Reply(1, world.codec.encode(VisitAnswer("a")), finishes=True))
+        assert calls == ["pause_reading"]
+        session.tell(m.Finished())
+        assert calls == ["pause_reading", "resume_reading"]
+
+
+def test_what_is_not_taken_is_not_in_work():
+    with World(max_in_work_per_session=2) as world:
+        world.takes = False
+        session = world.up("server")
+        session.connection.calls.clear()
+        session.receive(*(session.one_way(VisitNote("n")) for _ in range(10)))
+        assert session.connection.calls == []
+        assert session.actor._in_work == 0
+
+
+# --- silence
+
+
+def beats(world, session, seconds, step_s=0.5):
+    """Let time pass in steps; return when, from now, the session asked for a sign of life, and when it closed."""
+    start_s, asked, ended = world.clock.time(), [], None
+    for _ in range(int(seconds / step_s)):
+        world.clock.advance(step_s)
+        if any(isinstance(packet, Ping) for packet in session.packets()):
+            asked.append(world.clock.time() - start_s)
+        if ended is None and not session.ref.is_alive():
+            ended = world.clock.time() - start_s
+    return asked, ended
+
+
+def test_silence_is_asked_about_once_and_then_the_session_ends():
+    with World(heartbeat_interval_s=5.0, heartbeat_timeout_s=5.0, ask_timeout_s=1000.0) as world:
+        session = world.up()
+        call = session.ask()
+        session.written()
+        asked, ended = beats(world, session, 20)
+        assert len(asked) == 1
+        assert ended is not None
+        assert ended <= 10.0, "the configuration promises interval + timeout"
+        assert asked[0] <= 5.0
+        assert "abort" in session.connection.calls
+        assert isinstance(call.answer.exception(), SessionClosedError)
+        assert call.answer.exception().may_have_run
+        assert [type(fact) for fact in world.registry.told] == [m.ProviderDown, m.SessionDown]
+        assert "silent" in world.warnings[0]
+        assert world.clock.pending() == 0
+
+
+@pytest.mark.parametrize("offset_s", [0.0, 0.1, 2.6, 4.9])
+def test_the_promise_holds_whenever_the_last_frame_came(offset_s):
+    with World(heartbeat_interval_s=5.0, heartbeat_timeout_s=5.0) as world:
+        session = world.up()
+        for _ in range(7):
+            world.clock.advance(1.0)
+            session.receive(session.one_way(Heartbeat()))
+        world.clock.advance(offset_s)
+        session.receive(session.one_way(Heartbeat()))
+        _, ended = beats(world, session, 20, 0.05)
+        assert ended is not None
+        assert ended <= 10.01
+
+
+def test_any_frame_is_a_sign_of_life():
+    with World(heartbeat_interval_s=5.0, heartbeat_timeout_s=5.0) as world:
+        session = world.up("server")
+        for _ in range(30):
+            world.clock.advance(2.0)
+            session.receive(session.one_way(VisitNote("n")))
+        assert session.ref.is_alive()
+        assert session.packets() == []
+
+
+def test_a_peer_that_answers_the_ping_lives():
+    with World(heartbeat_interval_s=5.0, heartbeat_timeout_s=5.0) as world:
+        session, pings = world.up("server"), 0
+        for _ in range(100):
+            world.clock.advance(1.0)
+            for packet in session.packets():
+                assert packet == Ping()
+                pings += 1
+                session.receive(session.one_way(Pong(0)))
+        assert session.ref.is_alive()
+        assert pings > 5
+
+
+def test_silence_while_we_do_not_read_is_our_own_doing():
+    with World(heartbeat_interval_s=5.0, heartbeat_timeout_s=5.0, max_in_work_per_session=1) as world:
+        session = world.up("server")
+        session.receive(session.one_way(VisitNote("long work")))
+        asked, ended = beats(world, session, 60)
+        assert (asked, ended) == ([], None)
+        session.tell(m.Finished())
+        assert beats(world, session, 60)[1] is not None
+
+
+# --- the end
+
+
+def test_the_side_that_asks_closes_when_its_answers_are_there():
+    """The provider says Draining; the consumer takes no new asks, waits for those in flight, and closes."""
+    with World() as world:
+        session = world.up("client")
+        call = session.ask()
+        [signal_id] = session.signal_ids()
+        session.receive(session.one_way(Draining()))
+        assert [type(fact) for fact in world.registry.told] == [m.ProviderDown]
+        assert session.ref.is_alive()
+        again = session.ask(back=True)
+        assert [back.order.call for back in world.consumer.of(m.Undelivered)] == [again]
+        session.receive(session.answer_frame(signal_id))
+        assert call.answer.result() == VisitAnswer("!")
+        assert session.is_closed
+        assert [type(fact) for fact in world.registry.told] == [m.ProviderDown, m.SessionDown]
+
+
+def test_an_idle_client_session_closes_at_once_when_it_retires_or_the_provider_drains():
+    with World() as world:
+        one, two = world.up(), world.up()
+        one.tell(m.Retire("not announced any more"))
+        two.receive(two.one_way(Draining()))
+        assert one.is_closed
+        assert two.is_closed
+        assert world.registry.of(m.SessionDown)[0].reason == "not announced any more"
+
+
+def test_a_retired_session_whose_asks_expire_closes():
+    with World(ask_timeout_s=3.0) as world:
+        session = world.up()
+        session.ask()
+        session.tell(m.Retire("go"))
+        assert session.ref.is_alive()
+        world.clock.advance(3.1)
+        assert session.is_closed
+
+
+def test_a_draining_provider_says_so_once_and_still_answers_until_the_peer_closes():
+    with World() as world:
+        session = world.up("server")
+        session.receive(session.ask_frame(VisitAsk("q"), 3))
+        session.tell(m.Drain(), m.Drain())
+        assert session.packets() == [Draining()]
+        assert session.ref.is_alive()
+        session.tell(m.Reply(3, world.codec.encode(VisitAnswer("a")), finishes=True))
+        assert session.packets() == [VisitAnswer("a")]
+        session.tell(m.Lost("the peer closed it"))
+        assert session.is_closed
+        assert session.actor.ended.done()
+
+
+def test_a_session_that_never_heard_a_hello_ends_when_it_should_drain():
+    with World() as world:
+        for order in (m.Drain(), m.Retire("go")):
+            session = world.session()
+            session.connection.writes.clear()
+            session.tell(order)
+            assert session.is_closed
+            assert session.written() == []
+        assert world.registry.told == []
+
+
+def test_close_comes_after_every_send_before():
+    with World() as world:
+        session = world.up("server")
+        notes = [VisitNote(str(number)) for number in range(10)]
+        session.tell(*map(session.make_send, notes), m.Close("bye"))
+        assert session.packets() == notes
+        assert session.is_closed
+
+
+def test_lost_comes_after_every_frame_before():
+    with World() as world:
+        session = world.up()
+        calls = [session.ask() for _ in range(3)]
+        ids = session.signal_ids()
+        session.tell(*(chunk(session.answer_frame(each)) for each in ids), m.Lost("gone"))
+        assert [call.answer.result() for call in calls] == [VisitAnswer("!")] * 3
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
+def test_messages_of_one_class_keep_their_order_in_every_interleaving(order):
+    """Two frames, a send and the loss, in any order: what came before the loss is done, what came after is not."""
+    with World() as world:
+        session = world.up("server")
+        send = session.make_send(VisitNote("out"))
+        frames = [chunk(session.one_way(VisitNote(name))) for name in "ab"]
+        messages = [*frames, send, m.Lost("gone")]
+        session.tell(*(messages[number] for number in order))
+        before = order[: order.index(3)]
+        assert [packet.text for _, packet, _ in world.received] == ["ab"[number] for number in before if number < 2]
+        assert (session.packets() == [VisitNote("out")]) is (2 in before)
+        assert (send.sent.exception() is None) is (2 in before)
+        assert send.sent.done()
+
+
+def test_abort_ends_at_once_and_gives_everything_back():
+    with World() as world:
+        session = world.up()
+        written = session.ask(back=True)
+        queued = world.call(back=True)
+        session.tell(m.Outbound(queued, None, PROVIDER), Abort("now"))
+        assert session.is_closed
+        assert [back.order.call for back in world.consumer.of(m.Undelivered)] == [queued]
+        assert written.answer.exception().may_have_run
+
+
+def test_an_idempotent_ask_in_flight_is_given_to_who_can_ask_again():
+    with World() as world:
+        session = world.up()
+        call = session.ask(back=True)
+        session.tell(m.Lost("gone"))
+        lost = world.consumer.of(m.LostInFlight)
+        if call.binding.idempotent:
+            assert [fact.call for fact in lost] == [call]
+        else:
+            assert lost == []
+            assert call.answer.exception().may_have_run
+
+
+def test_a_turn_that_raises_closes_its_own_session_and_no_other():
+    with World() as world:
+        bad, good = world.up("server"), world.up("server")
+        call = bad.ask()
+        world.env.receive.__self__._receive = None
+
+        def broken(*_: object) -> bool:
+            raise LookupError("a bug")
+
+        bad.actor._env = type("Env", (), {"receive": staticmethod(broken), "registry": world.registry})()
+        bad.receive(bad.one_way(VisitNote("boom")))
+        assert bad.is_closed
+        assert isinstance(call.answer.exception(), SessionClosedError)
+        assert "LookupError" in world.registry.of(m.SessionDown)[0].reason
+        good.receive(good.one_way(VisitNote("fine")))
+        assert [packet.text for _, packet, _ in world.received] == ["fine"]
+        assert good.ref.is_alive()
+
+
+def test_the_watcher_hears_of_up_and_down():
+    facts = []
+    with World() as world:
+        session = world.session("client", PROVIDER, facts.append)
+        session.hello()
+        session.tell(m.Close("bye"))
+        assert [type(fact) for fact in facts] == [m.SessionUp, m.SessionDown]
+        assert facts[1] == m.SessionDown(1, "bye")
+
+
+def test_an_ended_session_leaves_no_timer_and_no_actor():
+    with World() as world:
+        for end in (m.Close("c"), m.Lost("l"), Abort("a")):
+            session = world.up()
+            session.ask()
+            session.receive(session.one_way(VisitNote("n")))
+            session.tell(end)
+        assert world.clock.pending() == 0
+        assert world.runtime.actors == set()
+
+
+# --- counters
+
+
+def test_counters_are_reported_a_second_after_something_came_and_not_in_silence():
+    with World(heartbeat_interval_s=1000.0) as world:
+        session = world.up("server")
+        world.clock.advance(1.0)  # the Hello's
+        world.registry.told.clear()
+        actor = session.actor
+        before = (actor.frames_in, actor.frames_out, actor.bytes_in, actor.bytes_out)
+        frames = [session.one_way(VisitNote("n")) for _ in range(3)]
+        session.receive(*frames)
+        session.send(VisitNote("o"))
+        world.clock.advance(0.99)
+        assert world.registry.told == []
+        world.clock.advance(0.02)
+        [report] = world.registry.of(m.CountersReport)
+        got = (report.frames_in, report.frames_out, report.bytes_in, report.bytes_out)
+        out_bytes = len(session.connection.writes[0])
+        assert [now - then for now, then in zip(got, before, strict=True)] == [3, 1, sum(map(len, frames)), out_bytes]
+        world.clock.advance(100.0)
+        assert len(world.registry.of(m.CountersReport)) == 1
+
+
+# --- after a restart of the registry
+
+
+def test_it_reports_itself_with_the_uid_that_was_bound_meanwhile():
+    with World() as world:
+        session = world.session("client")
+        session.hello()
+        [up, provider] = world.registry.told
+        session.session.bind_uid(7)
+        world.runtime.drain()
+        session.tell(m.ReportYourself(3))
+        report = world.registry.told[-1]
+        assert (report.registry_life, report.urn, report.provider) == (3, session.actor.actor_urn, provider)
+        assert report.up.record.uid == 7
+        assert (report.up.ref, report.up.session) == (up.ref, up.session)
+
+
+def test_a_draining_session_reports_no_provider_and_one_without_hello_nothing():
+    with World() as world:
+        draining, young = world.up(), world.session()
+        draining.ask()
+        draining.tell(m.Retire("go"))
+        for session in (draining, young):
+            session.tell(m.ReportYourself(1))
+        first, second = world.registry.told[-2:]
+        assert first.up is not None
+        assert first.provider is None
+        assert (second.up, second.provider) == (None, None)
