@@ -87,11 +87,11 @@ def test_send_before_the_hello_is_refused():
 def test_send_is_refused_at_the_call_while_the_outbox_is_full():
     with World() as world:
         session = world.up("server")
-        session.tell(m.WritePaused())
+        session.pause()
         with pytest.raises(BackpressureError, match="VisitNote was not sent") as caught:
             session.session.send(VisitNote("x"))
         assert (caught.value.module, caught.value.packet, caught.value.sid) == ("visits", "VisitNote", 1)
-        session.tell(m.WriteResumed())
+        session.resume()
         session.session.send(VisitNote("y"))
         world.runtime.drain()
         assert session.packets() == [VisitNote("y")]

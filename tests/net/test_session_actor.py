@@ -392,7 +392,7 @@ def test_a_ping_is_answered_and_signs_of_life_are_not_received():
 def test_an_ask_that_cannot_be_decoded_is_answered_and_the_session_lives():
     with World() as world:
         session = world.up("server")
-        bad = session.ask_frame(VisitAsk("q"), 9).replace(b"\xa1q", b"\xc3\xc3")  # a text becomes two booleans
+        bad = session.ask_frame(VisitAsk("q"), 9).replace(b"\xa1q", b"\xcc\x05")  # the text becomes a number
         session.receive(bad, session.one_way(VisitNote("next")))
         [(answer, attachment)] = session.written()
         assert (answer.code, attachment.signal_id) == (ErrorCode.BAD_PACKET, 9)

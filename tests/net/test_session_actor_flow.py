@@ -19,7 +19,7 @@ from zfoo_py.protocol.common import Draining, Heartbeat, Ping, Pong
 def test_while_the_transport_is_full_asks_wait_in_order_and_sends_are_refused():
     with World() as world:
         session = world.up()
-        session.tell(m.WritePaused())
+        session.pause()
         calls = [session.ask(VisitAsk(str(number))) for number in range(5)]
         order = session.send(VisitNote("no"))
         assert session.written() == []
@@ -28,7 +28,7 @@ def test_while_the_transport_is_full_asks_wait_in_order_and_sends_are_refused():
         assert isinstance(error, BackpressureError)
         assert not error.may_have_run
         assert [names[:2] for names in world.undelivered] == [("VisitNote", "visits")]
-        session.tell(m.WriteResumed())
+        session.resume()
         assert session.session.writable
         assert session.packets() == [VisitAsk(str(number)) for number in range(5)]
         assert not any(call.answer.done() for call in calls)
@@ -37,9 +37,9 @@ def test_while_the_transport_is_full_asks_wait_in_order_and_sends_are_refused():
 def test_an_ask_that_waited_is_answered_as_any_other():
     with World() as world:
         session = world.up()
-        session.tell(m.WritePaused())
+        session.pause()
         call = session.ask()
-        session.tell(m.WriteResumed())
+        session.resume()
         session.receive(session.answer_frame(session.signal_ids()[0]))
         assert call.answer.result() == VisitAnswer("!")
 
@@ -49,7 +49,7 @@ def test_asks_that_wait_expire_in_time_and_have_not_run():
     with World(ask_timeout_s=3.0) as world:
         session = world.up()
         written = session.ask()
-        session.tell(m.WritePaused())
+        session.pause()
         waiting, short = session.ask(VisitAsk("waits")), session.ask(VisitAsk("short"), in_s=1.0)
         session.written()
         world.clock.advance(1.01)
@@ -59,7 +59,7 @@ def test_asks_that_wait_expire_in_time_and_have_not_run():
         world.clock.advance(2.0)
         assert not waiting.answer.exception().may_have_run
         assert written.answer.exception().may_have_run
-        session.tell(m.WriteResumed())
+        session.resume()
         assert session.packets() == [VisitAsk("later")]
         assert not later.answer.done()
 
@@ -67,22 +67,24 @@ def test_asks_that_wait_expire_in_time_and_have_not_run():
 def test_the_pause_overtakes_the_orders_that_would_make_it_longer():
     with World() as world:
         session = world.up()
-        session.tell(m.Outbound(world.call(VisitAsk("queued")), None, PROVIDER), m.WritePaused())
-        assert session.written() == []
+        session.connection.on_write = session.pause
+        long, queued = VisitAsk("x" * 10_000), VisitAsk("queued")
+        session.tell(*(m.Outbound(world.call(packet), None, PROVIDER) for packet in (long, queued)))
+        assert session.packets() == [long]
 
 
 def test_what_waited_is_written_only_as_far_as_there_is_room():
     """A transport that is full again after the first write says so at once; the rest goes on waiting, in order."""
     with World() as world:
         session = world.up()
-        session.tell(m.WritePaused())
+        session.pause()
         names = [f"{number:03}" + "x" * 1000 for number in range(40)]
         for name in names:
             session.ask(VisitAsk(name))
         seen = []
         for _ in range(20):
-            session.connection.on_write = lambda: world.runtime.deliver(session.ref, m.WritePaused())
-            session.tell(m.WriteResumed())
+            session.connection.on_write = session.pause
+            session.resume()
             packets = [packet.text for packet in session.packets()]
             assert len(packets) < 20
             seen += packets
@@ -93,7 +95,7 @@ def test_asks_that_wait_go_back_unwritten_when_the_session_is_lost():
     with World() as world:
         session = world.up()
         written = session.ask(back=True)
-        session.tell(m.WritePaused())
+        session.pause()
         waiting = session.ask(back=True)
         session.tell(m.Lost("cable"))
         [back] = world.consumer.of(m.Undelivered)
@@ -162,7 +164,8 @@ def test_silence_is_asked_about_once_and_then_the_session_ends():
         assert "abort" in session.connection.calls
         assert isinstance(call.answer.exception(), SessionClosedError)
         assert call.answer.exception().may_have_run
-        assert [type(fact) for fact in world.registry.told] == [m.ProviderDown, m.SessionDown]
+        down = world.registry.of(m.ProviderDown, m.SessionDown)
+        assert [type(fact) for fact in down] == [m.ProviderDown, m.SessionDown]
         assert "silent" in world.warnings[0]
         assert world.clock.pending() == 0
 

@@ -23,6 +23,7 @@ class RecordingConnection:
         self.local = local
         self.writes: list[bytes] = []
         self.calls: list[Any] = []
+        self.is_full = False
         self.on_write: Any = None
 
     def write(self, data: bytes) -> None:

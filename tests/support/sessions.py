@@ -125,7 +125,17 @@ class SessionUnderTest:
         """Put messages into its inbox, then run everything."""
         for message in messages:
             self.ref.tell(message)
-        self.world.runtime.drain()
+        run(self.world.runtime)
+
+    def pause(self) -> None:
+        """Let the transport say that it is full."""
+        self.connection.is_full = True
+        self.world.runtime.deliver(self.ref, m.WritePaused())
+
+    def resume(self) -> None:
+        """Let the transport say that it has room."""
+        self.connection.is_full = False
+        self.world.runtime.deliver(self.ref, m.WriteResumed())
 
     def ask(self, packet: Packet | None = None, *, lane: int | None = None, **how: Any) -> m.AskRecord:
         """Order an ask."""
@@ -191,6 +201,13 @@ class SessionUnderTest:
     def is_closed(self) -> bool:
         """Whether the connection is closed and the actor gone."""
         return "close" in self.connection.calls and not self.ref.is_alive()
+
+
+def run(runtime: Runtime) -> None:
+    """Run turns until none is left, as a loop would."""
+    runtime.drain()
+    while runtime._ready:
+        runtime.drain()
 
 
 def chunk(*frames: bytes, error: Any = None) -> m.Received:

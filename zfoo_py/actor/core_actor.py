@@ -91,10 +91,10 @@ class CoreRef:
             kept, self._kept = self._kept, deque()
             self.tell = ref.tell
         for item in kept:  # the bound was kept here
-            kind = SPECIAL.get(type(item.message if type(item) is Envelope else item))
-            if kind in {ENVELOPED, ABORT} and type(item) is not Envelope:
-                item = Envelope(item)
-            ref.actor_inbox.enter(item, control=kind in {CONTROL, ABORT}, unbounded=False)
+            told = type(item) is not Envelope
+            kind = SPECIAL.get(type(item if told else item.message))
+            wrapped = Envelope(item) if told and kind in {ENVELOPED, ABORT} else item
+            ref.actor_inbox.enter(wrapped, control=kind in {CONTROL, ABORT}, unbounded=False)
 
     def detach(self) -> None:
         """Let go of the actor: its end is not repaired any more (the node stops). What was kept is given back."""
@@ -130,10 +130,10 @@ class CoreRef:
             if is_down and (len(self._kept) < self._limit or isinstance(message, Control)):
                 self._kept.append(message)
                 return
-        runtime = None if self.actor is None else self.actor.runtime
+        actor = self.actor
         if not is_down:
             self.tell(message)
-        elif runtime is not None and runtime.in_turn and get_ident() == runtime.thread_ident:
-            runtime.give_back(type(self.actor), message)
+        elif actor is not None and actor.runtime.in_turn and get_ident() == actor.runtime.thread_ident:
+            actor.runtime.give_back(type(actor), message)
         else:
             raise InboxFullError("a core actor that is being restarted", self._limit)

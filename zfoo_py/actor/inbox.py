@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from pykka import ActorDeadError
 from pykka._envelope import Envelope
@@ -12,6 +12,7 @@ from pykka._envelope import Envelope
 from zfoo_py.errors import InboxFullError
 
 if TYPE_CHECKING:
+    from zfoo_py.actor.future import LoopFuture
     from zfoo_py.actor.loop_actor import LoopActor
     from zfoo_py.actor.runtime import Runtime
 
@@ -102,7 +103,7 @@ class LoopInbox:
         error: Exception = ActorDeadError(f"{name} not found") if dead else InboxFullError(name, self.limit)
         if type(item) is Envelope:
             if item.reply_to is not None:
-                item.reply_to.settle(error=error)
+                cast("LoopFuture[Any]", item.reply_to).settle(error=error)
                 return
             item = item.message
         if not self.runtime.in_turn:

@@ -134,8 +134,8 @@ class LoopActor(pykka.Actor):
             logger.opt(exception=hook_error).error("the last hook of {} raised", self)
         try:
             self.give_back(left)
-        except BaseException as error:  # noqa: BLE001 - whoever restarts this actor; the next turns are not to blame
-            logger.opt(exception=error).error("{} could not be repaired", self)
+        except BaseException as repair_error:  # noqa: BLE001 - of whoever restarts it; the next turns are innocent
+            logger.opt(exception=repair_error).error("{} could not be repaired", self)
 
     def give_back(self, left: list[Any]) -> None:
         """Answer or give back what nobody will handle. On the loop's thread; called by the runtime only."""
@@ -144,7 +144,8 @@ class LoopActor(pykka.Actor):
                 self.runtime.give_back(type(self), item)
             elif item.reply_to is None:
                 self.runtime.give_back(type(self), item.message)
-            elif type(item.message) is ActorStop:
-                item.reply_to.settle()
             else:
-                item.reply_to.settle(error=ActorDeadError(f"{self.actor_ref} stopped before handling the message"))
+                reply = cast("LoopFuture[Any]", item.reply_to)
+                is_stop = type(item.message) is ActorStop
+                dead = None if is_stop else ActorDeadError(f"{self.actor_ref} stopped before handling the message")
+                reply.settle(error=dead)

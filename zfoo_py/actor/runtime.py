@@ -153,7 +153,7 @@ class Runtime:
     def at_turn_end(self, flush: Callable[[], object]) -> None:
         """Call ``flush`` once, when the current wake-up has handled its messages. On the loop's thread."""
         self._flushes.append(flush)
-        if not self.in_turn and not self._wake_scheduled:
+        if not self._wake_scheduled:  # also within an actor's on_start, where no wake-up need be under way
             self._wake_scheduled = True
             self.loop.call_soon(self.drain)
 

@@ -93,7 +93,7 @@ class ThreadActor(pykka.ThreadingActor):
                 logger.opt(exception=second).error("{} could not report a failed turn", self)
         return None
 
-    def on_turn_error(self, message: Any, error: BaseException) -> object:
+    def on_turn_error(self, message: Any, error: BaseException) -> None:
         """Report a message that raised; the default logs it. In the actor's thread."""
         logger.opt(exception=error).error("{} survived a failed turn ({})", self, type(message).__name__)
 

@@ -6,10 +6,14 @@ Read this first: who says what to whom.
     connector   → SessionActor    Retire, Abort
     consumer    → SessionActor    Outbound, Send
     router      → SessionActor    Reply, Finished, Outbound, Send, Close, BindUid
-    SessionActor→ RegistryActor   SessionUp, SessionDown, ProviderUp, ProviderDown, BindUid, CountersReport
+    engine      → SessionActor    Drain, Retire, Abort
+    SessionActor→ RegistryActor   SessionUp, SessionDown, ProviderUp, ProviderDown, BindUid, CountersReport,
+                                  SessionReport (the answer to ReportYourself)
     SessionActor→ whoever asked   Undelivered (an Outbound or Send that was never written), LostInFlight
+    whoever     → RegistryActor   Subscribe, ListSessions
     RegistryActor→ subscribers    Snapshot, MembershipChange
     RegistryActor→ SessionActor   ReportYourself (after a restart of the registry)
+    timers      → their owners    Expire, HeartbeatDue, HelloLate, CountersDue, LookAgain
 
 Those that inherit `Control` overtake all others (see `zfoo_py.actor`).
 """

@@ -187,7 +187,8 @@ class RegistryActor(CoreActor):
             self._session_up(report.up)
         if report.provider is not None and report.provider.sid not in self._providers:
             self._provider_up(report.provider)
-        self._look_whether_complete(None)
+        if not self._unreported:  # else the timer looks: walking all of them for each report would take n²
+            self._look_whether_complete(None)
 
     def _look_whether_complete(self, _: m.LookAgain | None) -> None:
         """Serve the subscribers once every session has reported; one that has ended never will."""

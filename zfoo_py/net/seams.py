@@ -24,6 +24,7 @@ class Connection(Protocol):
 
     peer: str
     local: str
+    is_full: bool  # it holds more than the outbox limit; true from within the `write` that made it so
 
     def write(self, data: bytes) -> None:
         """Hand bytes to the transport; never blocks. Says WritePaused when it holds too many."""

@@ -85,7 +85,6 @@ class SessionActor(LoopActor):
         self._pending = Pending(env.limits.max_pending_asks)
         self._out: list[bytes] = []
         self._out_bytes = 0
-        self._paused = False
         self._parked = Parked()
         self._max_head_bytes = env.limits.max_frame_bytes - ATTACHMENT_BYTES
         self._in_work = 0
@@ -224,7 +223,7 @@ class SessionActor(LoopActor):
         if provider is not None:
             self._provider_is_up = True
             self._env.registry.tell(provider)
-        self._timers.beat_in(self._heartbeat.interval_s)
+        self._timers.beat_in(self._heartbeat.look_s)
 
     def _refuse_hello(self, fault: str) -> None:
         self._env.warn(self.session.peer, f"refused the Hello of {self.session.peer}: {fault}")
@@ -342,7 +341,7 @@ class SessionActor(LoopActor):
         return state is SessionState.UP or state is SessionState.DRAINING
 
     def _has_room(self) -> bool:
-        return not self._paused and self._out_bytes < self._limits.outbox_limit_bytes
+        return not self._connection.is_full and self._out_bytes < self._limits.outbox_limit_bytes
 
     def _write(self, frame: bytes) -> None:
         out = self._out
@@ -368,12 +367,10 @@ class SessionActor(LoopActor):
         self._connection.write(data)
 
     def _write_paused(self, _: m.WritePaused) -> None:
-        self._paused = True
         self.session.writable = False
 
     def _write_resumed(self, _: m.WriteResumed) -> None:
-        self._paused = False
-        self.session.writable = True
+        self.session.writable = not self._connection.is_full
         while self._has_room() and (frame := self._parked.next_frame(self._pending)) is not None:
             self._write(frame)
 

@@ -47,6 +47,7 @@ class TcpConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self.peer = ""
         self.local = ""
+        self.is_full = False
 
     # --- asyncio's callbacks
 
@@ -82,11 +83,13 @@ class TcpConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Tell the session that the transport holds more than the outbox limit."""
+        self.is_full = True
         if self._ref is not None:
             self._runtime.deliver(self._ref, WritePaused())
 
     def resume_writing(self) -> None:
         """Tell the session that there is room again."""
+        self.is_full = False
         if self._ref is not None:
             self._runtime.deliver(self._ref, WriteResumed())
 

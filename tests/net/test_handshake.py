@@ -1,0 +1,41 @@
+"""The peer's Hello, judged."""
+
+from __future__ import annotations
+
+import pytest
+
+from zfoo_py.net.handshake import WIRE_VERSION, fault_of
+from zfoo_py.protocol.common import Hello
+
+TEXT = "a | 10.0.0.1:1 | provider:[visits-visits]"
+
+
+@pytest.mark.parametrize("announced", [None, TEXT])
+def test_a_right_hello_has_no_fault(announced):
+    assert fault_of(Hello(WIRE_VERSION, "node", "a", TEXT), announced, "10.0.0.1:1") == ""
+
+
+def test_a_client_needs_no_registration():
+    assert fault_of(Hello(WIRE_VERSION, "client"), None, "p") == ""
+
+
+def test_what_a_newer_peer_adds_is_ignored():
+    hello = Hello(WIRE_VERSION, "node", capabilities=["telepathy"], token=b"secret", max_frame_bytes=7)
+    assert fault_of(hello, None, "p") == ""
+
+
+@pytest.mark.parametrize(
+    ("hello", "announced", "text"),
+    [
+        (Hello(WIRE_VERSION + 1, "node"), None, f"wire version {WIRE_VERSION + 1} cannot talk to"),
+        (Hello(0, "node"), None, "wire version 0 cannot talk to"),
+        (Hello(WIRE_VERSION, "Node"), None, "not 'Node'"),
+        (Hello(WIRE_VERSION, ""), None, "not ''"),
+        (Hello(WIRE_VERSION, "node", "a", TEXT), TEXT.replace(" | ", "|"), "another node uses this address now"),
+        (Hello(WIRE_VERSION, "node", "a", ""), TEXT, "another node uses this address now"),
+        (Hello(WIRE_VERSION, "node", "a", "a | b | provider:[x]"), None, "cannot be read"),
+    ],
+)
+def test_each_fault_is_a_sentence(hello, announced, text):
+    """The announced text counts byte for byte: another spelling of the same registration is another node."""
+    assert text in fault_of(hello, announced, "10.0.0.1:1")
