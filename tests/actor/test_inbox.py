@@ -13,6 +13,7 @@ from pykka._envelope import Envelope
 
 from tests.support.actors import HANG_S, LoopThread, MoreUrgent, Urgent, in_threads, recorder, step_runtime
 from zfoo_py.actor import Abort, Control
+from zfoo_py.actor.inbox import NO_CONTROL
 from zfoo_py.errors import InboxFullError
 
 NORMAL, CONTROL = "normal", "control"
@@ -301,3 +302,15 @@ def test_a_closed_inbox_lets_go_of_its_actor_and_takes_nothing():
     assert (inbox.closed, inbox.actor, inbox.empty()) == (True, None, True)
     with pytest.raises(ActorDeadError):
         inbox.put(Envelope("late"))
+
+
+def test_the_deque_that_stands_for_no_control_stays_empty():
+    """All inboxes share it until their first control message, whichever way that comes."""
+    runtime, loop = step_runtime()
+    refs = [runtime.spawn(recorder()) for _ in range(3)]
+    refs[0].tell(Urgent())
+    in_threads(lambda: refs[1].tell(Urgent()))
+    runtime._take_foreign()
+    refs[2].tell(Abort())
+    loop.run()
+    assert list(NO_CONTROL) == []

@@ -140,12 +140,8 @@ def test_stop_comes_in_order_and_asks_behind_it_get_actor_dead(kit):
 def test_an_actor_stops_itself_after_the_messages_it_already_has(kit):
     cls = recorder(kit.actor_class)
     ref, gate = kit.start(cls), threading.Event()
-
-    def stop_yourself(actor):
-        gate.wait(HANG_S)
-        actor.stop()
-
-    ref.tell(stop_yourself)
+    ref.tell(lambda _: gate.wait(HANG_S))
+    ref.tell(lambda actor: actor.stop())
     ref.tell("already there")
     gate.set()
     assert ref.actor_stopped.wait(HANG_S)
@@ -340,11 +336,9 @@ def test_an_actor_schedules_its_own_work_behind_what_it_has(kit):
         def __init__(self):
             super().__init__()
             self._in_future = self.actor_ref.proxy()
-            self._gate = gate
             self.done = []
 
         def work(self, parts):
-            self._gate.wait(HANG_S)
             self.done.append(parts)
             if parts > 1:
                 self._in_future.work(parts - 1)
@@ -352,14 +346,16 @@ def test_an_actor_schedules_its_own_work_behind_what_it_has(kit):
                 self.stop()
 
         def on_receive(self, message):
-            self.done.append(message)
+            self.done.append(message) if message != "hold" else gate.wait(HANG_S)
 
         def on_stop(self):
             results.extend(self.done)
 
     gate, results = threading.Event(), []
     ref = kit.start(Cooperative)
-    ref.proxy().work(3)
+    proxy = ref.proxy()
+    ref.tell("hold")
+    proxy.work(3)
     ref.tell("between")
     gate.set()
     assert ref.actor_stopped.wait(HANG_S)

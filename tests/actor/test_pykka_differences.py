@@ -10,7 +10,7 @@ from pathlib import Path
 import pykka
 import pytest
 
-from tests.support.actors import HANG_S, Died, LoopThread, fail, recorder
+from tests.support.actors import HANG_S, Died, LoopThread, as_another_thread, fail, recorder, step_runtime
 from zfoo_py import actor as actor_package
 from zfoo_py.errors import BlockingCallError, InboxFullError
 
@@ -71,6 +71,21 @@ def test_loop_actors_are_not_in_pykkas_registry_and_stop_all_leaves_them_alone()
         assert pykka.ActorRegistry.get_by_urn(ref.actor_urn) is None
         pykka.ActorRegistry.stop_all(timeout=HANG_S)
         assert ref.is_alive()
+
+
+def test_what_a_thread_tells_may_arrive_after_what_the_loop_tells_later():
+    """Order is kept per sender; between senders Pykka's inbox keeps it, too, and ours does not promise it."""
+    runtime, loop = step_runtime()
+    cls = recorder()
+    ref = runtime.spawn(cls)
+    with as_another_thread(runtime):
+        ref.tell("thread 1")
+        ref.tell("thread 2")
+    ref.tell("loop 1")
+    ref.tell("loop 2")
+    runtime.drain()
+    loop.run()
+    assert cls.handled == ["loop 1", "loop 2", "thread 1", "thread 2"]
 
 
 def test_blocking_calls_raise_where_a_loop_runs():

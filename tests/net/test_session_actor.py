@@ -258,7 +258,7 @@ def test_ten_thousand_asks_expire_and_leave_nothing():
         assert all(isinstance(call.answer.exception(), AskTimeoutError) for call in calls)
         assert len(session.actor._pending) == 0
         pending = session.actor._pending
-        assert not (pending._even or pending._odd or pending._heap)
+        assert [*pending._even, *pending._odd, *pending._heap] == []
         timers = world.clock.pending()
         assert timers == 1, "only the heartbeat's"
 

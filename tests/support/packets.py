@@ -24,6 +24,11 @@ class VisitNote(Packet):
     text: str
 
 
+@visits.packet(1103, idempotent=True)
+class VisitPeek(Ask[VisitAnswer]):
+    text: str
+
+
 @pages.packet(1200)
 class PageAnswer(Packet):
     text: str

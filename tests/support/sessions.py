@@ -43,8 +43,8 @@ class Recorder:
 class World:
     """One node's worth of what sessions need; use it in a ``with``."""
 
-    def __init__(self, **limits: Any) -> None:
-        self.loop = asyncio.new_event_loop()
+    def __init__(self, loop: asyncio.AbstractEventLoop | None = None, **limits: Any) -> None:
+        self.loop = asyncio.new_event_loop() if loop is None else loop
         self.clock = FakeClock()
         self.runtime = Runtime(self.loop, timers=self.clock)
         self.codec = MsgpackCodec(TABLE)
@@ -74,7 +74,9 @@ class World:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.loop.close()
 
     def session(self, side: str = "client", announced: str | None = None, watcher: Any = None) -> SessionUnderTest:

@@ -82,18 +82,8 @@ class LoopInbox:
             runtime.post_foreign(self, item, control=control, unbounded=unbounded)
         elif self.closed:
             self.refuse(item, dead=True)
-        elif control:
-            if self.control is NO_CONTROL:
-                self.control = deque()
-            self.control.append(item)
-            if not self.scheduled:
-                runtime.make_ready(self)
-        elif unbounded or len(self.normal) - self.stops < self.limit:
-            self.normal.append(item)
-            if unbounded:
-                self.stops += 1
-            if not self.scheduled:
-                runtime.make_ready(self)
+        elif control or unbounded or len(self.normal) - self.stops < self.limit:
+            self.enter(item, control=control, unbounded=unbounded)
         else:
             self.refuse(item, dead=False)
 
@@ -111,8 +101,10 @@ class LoopInbox:
         self.runtime.give_back(self.actor_class, item)
 
     def enter(self, item: Any, *, control: bool, unbounded: bool) -> None:
-        """Take a message whose room was counted elsewhere. On the loop's thread, while the inbox is open."""
+        """Take a message for which there is room. On the loop's thread, while the inbox is open."""
         if control:
+            if self.control is NO_CONTROL:
+                self.control = deque()
             self.control.append(item)
         else:
             self.normal.append(item)
@@ -122,7 +114,10 @@ class LoopInbox:
             self.runtime.make_ready(self)
 
     def run(self, burst: int) -> int:
-        """Handle up to ``burst`` messages; returns how many. Called by the runtime only."""
+        """Handle up to ``burst`` messages; returns how many. Called by the runtime only.
+
+        An actor that ends empties its inbox, which ends this, too.
+        """
         actor, normal = self.actor, self.normal
         assert actor is not None
         count = 0
@@ -141,8 +136,6 @@ class LoopInbox:
                     actor.on_receive(item)
                 except BaseException as error:  # noqa: BLE001 - see _turn_failed: this is the guard
                     actor._turn_failed(item, error)
-            if self.closed:
-                break
         return count
 
     def close(self) -> list[Any]:

@@ -80,8 +80,6 @@ class LoopActor(pykka.Actor):
     def _turn_enveloped(self, envelope: Envelope[Any]) -> None:
         reply = cast("LoopFuture[Any] | None", envelope.reply_to)
         message = envelope.message
-        if type(message) is ActorStop:
-            self.actor_inbox.stops -= 1
         try:
             value = self._handle_receive(message)
         except BaseException as error:  # noqa: BLE001 - the asker gets it; only a BaseException ends us

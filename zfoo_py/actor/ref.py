@@ -27,7 +27,9 @@ class LoopActorRef(ActorRef[A]):
     actor_inbox: LoopInbox
 
     def tell(self, message: Any) -> None:
-        """Send a message without waiting for an answer.
+        """Send a message without waiting for an answer. One sender's messages of one class stay in order.
+
+        What a thread tells takes a wake-up of the loop to arrive; what the loop tells meanwhile is there first.
 
         Raises:
             ActorDeadError: the actor has stopped, and this is not called within a turn.

@@ -163,11 +163,12 @@ class Runtime:
             ref.tell(message)
             return
         self.in_turn = True  # a refusal is nobody's exception here
+        self._wake_scheduled = True  # `drain` below is the wake-up
         try:
             ref.tell(message)
         finally:
             self.in_turn = False
-        self.drain()
+            self.drain()
 
     def call_later(self, delay_s: float, ref: LoopActorRef[Any] | CoreRef, message: Any) -> TimerHandle:
         """Deliver a message after ``delay_s`` seconds. The loop holds the ref until then, or until cancelled."""

@@ -9,6 +9,7 @@ import pykka
 from loguru import logger
 from pykka import ActorDeadError
 
+from zfoo_py.actor.future import LoopFuture
 from zfoo_py.actor.messages import ActorStop
 from zfoo_py.errors import InboxFullError
 
@@ -60,7 +61,8 @@ class ThreadActor(pykka.ThreadingActor):
 
     Its inbox is bounded and refuses. The actor survives a message that raises, whatever it raises: the error
     goes to the asker if the message was asked (as `pykka.ActorDeadError` unless it is an ``Exception``), else
-    to `on_turn_error`. Its thread is a daemon, so that one that hangs can be abandoned.
+    to `on_turn_error`. Its thread is a daemon, so that one that hangs can be abandoned. What it is asked gives
+    a `LoopFuture`, since awaiting one of Pykka's own blocks the loop.
     """
 
     use_daemon_thread = True
@@ -77,6 +79,10 @@ class ThreadActor(pykka.ThreadingActor):
     @staticmethod
     def _create_actor_inbox() -> BoundedInbox[Any]:
         return BoundedInbox()
+
+    @staticmethod
+    def _create_future() -> LoopFuture[Any]:
+        return LoopFuture()
 
     def _handle_receive(self, message: Any) -> Any:
         try:

@@ -12,7 +12,8 @@ from zfoo_py.protocol.registration import parse
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from zfoo_py.actor import LoopActorRef, TimerHandle
+    from zfoo_py.actor import TimerHandle
+    from zfoo_py.net.session import Session
 
 __all__ = ["ConnectorActor", "backoff_s"]
 
@@ -33,13 +34,24 @@ def backoff_s(failures: int, first_s: float, last_s: float, jitter: float) -> fl
 class _Link:
     """What the connector knows of one target."""
 
-    __slots__ = ("failures", "is_wanted", "ref", "timer")
+    __slots__ = ("failures", "is_wanted", "session", "timer")
 
     def __init__(self) -> None:
         self.is_wanted = True
         self.failures = 0
-        self.timer: TimerHandle | None = None
-        self.ref: LoopActorRef[Any] | None = None
+        self.timer: TimerHandle | None = None  # runs while the backoff does
+        self.session: Session | None = None
+
+    def is_connected(self) -> bool:
+        return self.session is not None and self.session.is_up
+
+    def stop_waiting(self) -> bool:
+        """End the backoff; False if none runs. A Redial that is on its way means nothing then."""
+        if self.timer is None:
+            return False
+        self.timer.cancel()
+        self.timer = None
+        return True
 
 
 class ConnectorActor(CoreActor):
@@ -87,21 +99,24 @@ class ConnectorActor(CoreActor):
     def on_stop(self) -> None:
         """Forget the timers; the sessions are the node's to end."""
         for link in self._links.values():
-            if link.timer is not None:
-                link.timer.cancel()
+            link.stop_waiting()
 
-    def take_over(self, links: dict[c.Target, LoopActorRef[Any] | None]) -> None:
+    def on_failure(self, *_: Any) -> None:
+        """As `on_stop`: the successor takes over."""
+        self.on_stop()
+
+    def take_over(self, links: dict[c.Target, _Link]) -> None:
         """After a restart: begin with the targets, and the sessions, of the connector that died."""
-        for target, ref in links.items():
-            link = self._links[target] = _Link()
-            if ref is not None and ref.is_alive():
-                link.ref = ref
-            else:
+        for target, known in links.items():
+            if known.is_connected():
+                self._links[target] = known
+            elif known.is_wanted:
+                self._links[target] = _Link()
                 self._dial(target)
 
-    def links(self) -> dict[c.Target, LoopActorRef[Any] | None]:
-        """Return the wanted targets and their sessions, for `take_over`."""
-        return {target: link.ref for target, link in self._links.items() if link.is_wanted}
+    def links(self) -> dict[c.Target, _Link]:
+        """Return what `take_over` needs."""
+        return self._links
 
     # --- what discovery says
 
@@ -132,9 +147,7 @@ class ConnectorActor(CoreActor):
             self._dial(target)
             return
         link.is_wanted = True
-        if link.timer is not None:  # it is announced again, so it has just come back: no reason to wait
-            link.timer.cancel()
-            link.timer = None
+        if link.stop_waiting():  # it is announced again, so it has just come back: no reason to wait
             self._dial(target)
 
     def _leave(self, target: c.Target) -> None:
@@ -142,8 +155,8 @@ class ConnectorActor(CoreActor):
         if link is None:
             return
         link.is_wanted = False
-        if link.ref is not None:
-            link.ref.tell(Retire("it left discovery"))
+        if link.session is not None:
+            link.session.ref.tell(Retire("it left discovery"))
         self._drop_if_idle(target, link)
 
     def _lose(self, target: c.Target) -> None:
@@ -153,19 +166,18 @@ class ConnectorActor(CoreActor):
             self._drop_if_idle(target, link)
 
     def _drop_if_idle(self, target: c.Target, link: _Link) -> None:
-        if link.timer is not None:
-            link.timer.cancel()
-            link.timer = None
+        if link.stop_waiting():
             del self._links[target]
 
     # --- what became of a session
 
     def _target_up(self, up: c.TargetUp) -> None:
         link = self._links.get(up.target)
-        if link is None or (link.ref is not None and link.ref.is_alive()):
+        if link is None or link.is_connected():
             up.ref.tell(Retire("it is not wanted any more"))
             return
-        link.ref = up.ref
+        link.stop_waiting()
+        link.session = up.session
         link.failures = 0
         if not link.is_wanted:
             up.ref.tell(Retire("it left discovery"))
@@ -178,10 +190,11 @@ class ConnectorActor(CoreActor):
 
     def _again(self, target: c.Target) -> None:
         link = self._links.get(target)
-        if link is None:
+        if link is None or link.is_connected():  # the end of another session to the same target
             return
-        link.ref = None
+        link.session = None
         if not link.is_wanted:
+            link.stop_waiting()
             del self._links[target]
             return
         link.failures += 1
@@ -191,6 +204,5 @@ class ConnectorActor(CoreActor):
 
     def _redial(self, redial: c.Redial) -> None:
         link = self._links.get(redial.target)
-        if link is not None and link.ref is None:
-            link.timer = None
+        if link is not None and link.stop_waiting():
             self._dial(redial.target)

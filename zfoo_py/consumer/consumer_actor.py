@@ -10,9 +10,17 @@ from loguru import logger
 
 from zfoo_py.actor import CoreActor
 from zfoo_py.consumer import messages as c
-from zfoo_py.consumer.balancer import Provider, ServiceView
+from zfoo_py.consumer.balancer import BalancerStats, Provider, ServiceView
 from zfoo_py.consumer.retry_budget import RetryBudget
-from zfoo_py.errors import AskTimeoutError, BalancerError, CallError, NoProviderError, SessionClosedError
+from zfoo_py.errors import (
+    AskTimeoutError,
+    BackpressureError,
+    BalancerError,
+    CallError,
+    ConfigError,
+    NoProviderError,
+    SessionClosedError,
+)
 from zfoo_py.events import MembershipChanged, ProviderDown, ProviderUp
 from zfoo_py.net import messages as m
 
@@ -34,8 +42,12 @@ MAX_TRIES = 3
 # minutes, and lets an access cost no clock reading.
 TICK_S = 1.0
 
-# Entries that one turn of the background sweep looks at: at about a microsecond each it stays under 2 ms.
+# Entries that one turn of the background sweep looks at, over all service types: at about a microsecond each it stays
+# under 2 ms.
 SWEEP_ENTRIES_PER_TURN = 1000
+
+# An error names this many providers; it is made per failed ask, and the rest is in the figures.
+MAX_NAMED_PROVIDERS = 10
 
 
 class Service(msgspec.Struct, eq=False):
@@ -110,21 +122,28 @@ class ConsumerActor(CoreActor):
     def on_stop(self) -> None:
         """End the clock, and the orders that still wait for the first snapshot."""
         self._ticking.cancel()
-        for order in self._early:
-            self.on_undelivered(order)
+        while self._early:
+            self.on_undelivered(self._early.popleft())
+
+    def on_failure(self, *_: Any) -> None:
+        """As `on_stop`; what is in the inbox waits for the successor."""
+        self.on_stop()
 
     @classmethod
     def on_undelivered(cls, message: Any) -> None:
-        """Fail the orders that no consumer actor will handle: the node has stopped."""
+        """Fail the orders that no consumer actor will handle: the node has stopped, or too many wait."""
+        if isinstance(message, m.LostInFlight):
+            message.call.answer.settle(error=message.error)
+            return
         if isinstance(message, c.Retry):
             message = message.order
-        elif isinstance(message, m.LostInFlight):
-            message = message.call
         elif isinstance(message, m.Undelivered):
-            message = message.order.call if isinstance(message.order, m.Outbound) else message.order.order
+            message = _order_of(message)
         if isinstance(message, (m.AskRecord, c.SendOrder)):
-            msg = f"{message.binding.packet_class.__name__} was not sent: the node has stopped"
-            _outcome(message).settle(error=SessionClosedError(msg, may_have_run=False, **_about(message)))
+            name = message.binding.packet_class.__name__
+            msg = f"{name} was not sent: the node has stopped, or its consumer has more asks than it may hold"
+            may_have_run = isinstance(message, m.AskRecord) and message.may_have_run
+            _outcome(message).settle(error=SessionClosedError(msg, may_have_run=may_have_run, **_about(message)))
 
     def on_receive(self, message: Any) -> Any:
         """Dispatch by the message's class."""
@@ -132,18 +151,28 @@ class ConsumerActor(CoreActor):
 
     def on_turn_error(self, message: Any, error: Exception) -> None:
         """Fail the order whose turn raised: a policy, or a key's text."""
+        if not self._fail_order_of(message, error):
+            super().on_turn_error(message, error)
+
+    def _turn_failed(self, message: Any, error: BaseException) -> None:
+        """Let no asker wait for a turn that raised SystemExit or the like, which ends this actor."""
+        if not isinstance(error, Exception):
+            self._fail_order_of(message, error)
+        super()._turn_failed(message, error)
+
+    def _fail_order_of(self, message: Any, error: BaseException) -> bool:
         if isinstance(message, c.Retry):
             message = message.order
-        if isinstance(message, (m.AskRecord, c.SendOrder)):
-            module = message.binding.module.name
-            service = self._services.get(module)
-            policy = service.balancer_name if service is not None else "?"
-            msg = f"the balancer {policy!r} of module {module!r} raised {type(error).__name__}: {error}"
-            failure = BalancerError(msg, module=module, packet=message.binding.packet_class.__name__)
-            failure.__cause__ = error
-            self._fail(message, failure)
-        else:
-            super().on_turn_error(message, error)
+        if not isinstance(message, (m.AskRecord, c.SendOrder)):
+            return False
+        module = message.binding.module.name
+        service = self._services.get(module)
+        policy = service.balancer_name if service is not None else "?"
+        msg = f"the balancer {policy!r} of module {module!r} raised {_text_of(error)}"
+        failure = BalancerError(msg, **_about(message))
+        failure.__cause__ = error
+        self._fail(message, failure)
+        return True
 
     # --- orders
 
@@ -195,14 +224,21 @@ class ConsumerActor(CoreActor):
 
     def _cannot_pick(self, order: Any) -> None:
         if not self._is_synchronised:
-            self._early.append(order)  # bounded by the inbox that it came through, for the length of one turn
+            if len(self._early) < self.actor_inbox.limit:
+                self._early.append(order)
+                return
+            msg = f"{len(self._early)} orders wait until this node knows its providers: ask less, or later"
+            self._fail(order, BackpressureError(msg, **_about(order)))
             return
         module = order.binding.module.name
         msg = f"this node does not consume module {module!r}: add it to consumes=[…], or to [[consumer]]"
         self._fail(order, NoProviderError(msg, **_about(order)))
 
     def _no_provider(self, order: Any, service: Service) -> None:
-        known = ", ".join(sorted(self._providers)) or "none at all"
+        known = ", ".join(sorted(self._providers)[:MAX_NAMED_PROVIDERS]) or "none at all"
+        more = len(self._providers) - MAX_NAMED_PROVIDERS
+        if more > 0:
+            known += f" and {more} more"
         msg = f"no provider serves module {service.module!r} as {service.group!r}; providers known: {known}"
         self._fail(order, NoProviderError(msg, **_about(order)))
 
@@ -211,8 +247,7 @@ class ConsumerActor(CoreActor):
         self._again(order, msg)
 
     def _undelivered(self, back: m.Undelivered) -> None:
-        order = back.order.call if isinstance(back.order, m.Outbound) else back.order.order
-        self._again(order, back.reason)
+        self._again(_order_of(back), back.reason)
 
     def _again(self, order: Any, reason: str) -> None:
         """Pick again in a turn of its own: by then the registry has spoken of the session that is gone."""
@@ -276,12 +311,16 @@ class ConsumerActor(CoreActor):
         for up in snapshot.providers:
             if up.sid not in self._by_sid:
                 self._session_up(up, snapshot.version)
-        self._handled(snapshot.version)
-        if not self._is_synchronised:
-            self._is_synchronised = True
-            early, self._early = self._early, deque()
-            for order in early:
-                self._me.tell(order)
+        if snapshot.version != self.version or not self._is_synchronised:
+            self._handled(snapshot.version)
+        self._is_synchronised = True
+        # Here, not told again: they would go behind what was asked after them.
+        while self._early and not self.actor_inbox.closed:
+            order = self._early.popleft()
+            try:
+                self.on_receive(order)
+            except BaseException as error:  # noqa: BLE001 - as if it had a turn of its own
+                self._turn_failed(order, error)
 
     def _handled(self, version: int) -> None:
         self.version = version
@@ -302,7 +341,11 @@ class ConsumerActor(CoreActor):
 
     def _session_up(self, up: m.ProviderUp, version: int) -> None:
         registration = up.registration
-        ring_name = registration.ring_name
+        try:
+            ring_name = registration.ring_name
+        except ConfigError as error:  # a peer's Hello is not to stop the changes that follow
+            logger.warning("session {} is to no provider: {}", up.sid, error)
+            return
         provider = self._providers.get(ring_name)
         if provider is None:
             provider = Provider(
@@ -343,30 +386,34 @@ class ConsumerActor(CoreActor):
                 )
             )
 
-    def _tell_policy(self, service: Service, notify: Callable[[Provider], None], provider: Provider) -> None:
-        """Tell a policy of a change; one that raises harms no other service type."""
+    def _tell_policy(self, service: Service, hook: Callable[..., Any], *args: Any) -> Any:
+        """Call a hook of a policy; one that raises harms no other service type, and None comes back."""
         try:
-            notify(provider)
-        except Exception as error:  # noqa: BLE001 - a user's policy
+            return hook(*args)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # noqa: BLE001 - a user's policy
             self.failures += 1
-            logger.opt(exception=error).error("the balancer {!r} raised", service.balancer_name)
+            name = service.balancer_name
+            logger.opt(exception=error).error("the balancer {!r} of module {!r} raised", name, service.module)
+            return None
 
     # --- the caches
 
     def _sweep(self, _: c.Sweep) -> None:
-        budget = SWEEP_ENTRIES_PER_TURN
-        is_done = True
-        for service in self._services.values():
-            is_done = service.balancer.sweep(budget) and is_done
-        self._is_sweeping = not is_done
-        if not is_done:
+        budget = max(1, SWEEP_ENTRIES_PER_TURN // max(1, len(self._services)))
+        services = self._services.values()
+        # One that raises has None for an answer and is not asked again until the next change.
+        is_done = [self._tell_policy(service, service.balancer.sweep, budget) is not False for service in services]
+        self._is_sweeping = not all(is_done)
+        if self._is_sweeping:
             # The loop serves sockets between two of these turns.
             self.runtime.call_later(0, self._me, c.Sweep())
 
     def _tick(self, _: c.Tick | None) -> None:
         now_s = int(self.runtime.time())
         for service in self._services.values():
-            service.balancer.tick(now_s)
+            self._tell_policy(service, service.balancer.tick, now_s)
         self._ticking = self.runtime.call_later(TICK_S, self.actor_ref, c.Tick())
 
     # --- questions
@@ -392,7 +439,9 @@ class ConsumerActor(CoreActor):
                     "provider": service.group,
                     "balancer": service.balancer_name,
                     "providers": [provider.ring_name for provider in service.view.providers],
-                    **msgspec.structs.asdict(service.balancer.stats()),
+                    **msgspec.structs.asdict(
+                        self._tell_policy(service, service.balancer.stats) or BalancerStats(),
+                    ),
                 }
                 for service in self._services.values()
             },
@@ -401,6 +450,18 @@ class ConsumerActor(CoreActor):
 
 def _outcome(order: m.AskRecord | c.SendOrder) -> Any:
     return order.answer if isinstance(order, m.AskRecord) else order.sent
+
+
+def _order_of(back: m.Undelivered) -> Any:
+    return back.order.call if isinstance(back.order, m.Outbound) else back.order.order
+
+
+def _text_of(error: BaseException) -> str:
+    """What a foreign exception says; its own text may raise, too."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:  # noqa: BLE001 - it is foreign
+        return type(error).__name__
 
 
 def _about(order: m.AskRecord | c.SendOrder) -> dict[str, Any]:

@@ -24,6 +24,10 @@ MAX_REGISTRATIONS_PER_SESSION = 16
 # A registration names a node, an address and its modules; ZooKeeper's node names end in the same range.
 MAX_REGISTRATION_CHARS = 4096
 
+# A push holds at most so many characters of registrations, so that it fits a frame whatever they are (4 bytes each in
+# UTF-8 at most, and a frame takes 2 MiB): some four thousand usual ones.
+MAX_PUSH_CHARS = 400_000
+
 
 class DirectoryActor(CoreActor):
     """Owns the registrations of the embedded discovery. A registration lives as long as its session.
@@ -59,17 +63,18 @@ class DirectoryActor(CoreActor):
             return
         if not session.is_up:
             return
-        is_new = text not in self.registered
+        # Also when it moves to another session: whoever lost the provider and waits to dial again need not wait.
+        is_news = self.registered.get(text) is not session
         self.registered[text] = session
-        if is_new:
+        if is_news:
             self._tell_watchers(DirectoryChange(joined=[text]))
 
     def _fault_of(self, order: c.Registered) -> str:
         registration = parse(order.text) if len(order.text) <= MAX_REGISTRATION_CHARS else None
         if registration is None or not registration.address or not registration.provides:
             return f"{order.text[:200]!r} is no registration of a provider; it is not announced"
-        held = sum(session is order.session for session in self.registered.values())
-        if held >= MAX_REGISTRATIONS_PER_SESSION:
+        held = [text for text, session in self.registered.items() if session is order.session]
+        if len(held) >= MAX_REGISTRATIONS_PER_SESSION and order.text not in held:
             return (
                 f"one session may hold {MAX_REGISTRATIONS_PER_SESSION} registrations; {order.text!r} is not announced"
             )
@@ -83,7 +88,10 @@ class DirectoryActor(CoreActor):
     def _watch(self, order: c.Watching) -> None:
         if order.session.is_up:
             self.watching[order.session.sid] = order.session
-            self._push(order.session, DirectoryChange(joined=list(self.registered), snapshot=True))
+            first, *more = _parts(self.registered)
+            self._push(order.session, DirectoryChange(joined=first, snapshot=True))
+            for part in more:
+                self._push(order.session, DirectoryChange(joined=part))
 
     def _session_down(self, down: SessionDown) -> None:
         self.watching.pop(down.sid, None)
@@ -106,3 +114,16 @@ class DirectoryActor(CoreActor):
             # It reads too slowly to be kept up to date: it gets a fresh snapshot when it comes back.
             self.watching.pop(session.sid, None)
             session.close()
+
+
+def _parts(texts: Iterable[str]) -> list[list[str]]:
+    """Cut registrations into lists that fit a push each; at least one list."""
+    parts: list[list[str]] = [[]]
+    room = MAX_PUSH_CHARS
+    for text in texts:
+        if len(text) > room:
+            parts.append([])
+            room = MAX_PUSH_CHARS
+        parts[-1].append(text)
+        room -= len(text)
+    return parts

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from zfoo_py.consumer.connector_actor import backoff_s
 from zfoo_py.consumer.messages import Announced, Target, TargetDown, TargetUp
-from zfoo_py.errors import SessionClosedError
+from zfoo_py.errors import BackpressureError, SessionClosedError
 from zfoo_py.protocol.common import DirectoryChange, DirectoryRegister, DirectoryUnregister, DirectoryWatch
 from zfoo_py.protocol.registration import parse
 
@@ -113,6 +113,9 @@ class EmbeddedDiscovery:
             self._session.send(packet)
         except SessionClosedError:
             self._session = None  # its TargetDown is on the way
+        except BackpressureError:
+            self._session.close()  # a directory that reads nothing is as good as none: say it again on the next session
+            self._session = None
 
     def _report(self, fact: Any) -> None:
         if isinstance(fact, TargetUp):

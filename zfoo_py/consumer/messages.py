@@ -58,12 +58,12 @@ class Retry(msgspec.Struct, frozen=True):
     reason: str
 
 
-class Tick(msgspec.Struct, frozen=True):
-    """Fact: a tick of the coarse clock that cache entries are dated with has passed."""
+class Tick(Control, frozen=True):
+    """Fact: a tick of the coarse clock that cache entries are dated with has passed; lost, it would be the last."""
 
 
-class Sweep(msgspec.Struct, frozen=True):
-    """Order: go on with the background sweep of the caches, for one bounded turn."""
+class Sweep(Control, frozen=True):
+    """Order: go on with the background sweep of the caches, for one bounded turn; lost, it would be the last."""
 
 
 class RegistryRestarted(Control, frozen=True):

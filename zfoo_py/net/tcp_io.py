@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from typing import TYPE_CHECKING, Any, cast
 
@@ -29,7 +30,6 @@ class TcpConnection(asyncio.Protocol):
         max_frame_bytes: bound of the peer's frames until its Hello says what it is.
         outbox_limit_bytes: the transport says WritePaused above this many unsent bytes.
         opened: called with this connection once it stands; returns the ref of its session actor.
-        refuse: asked before a session is made; True closes the connection at once (too many).
     """
 
     def __init__(
@@ -42,6 +42,7 @@ class TcpConnection(asyncio.Protocol):
         self._runtime = runtime
         self._outbox_limit_bytes = outbox_limit_bytes
         self._parser = FrameParser(max_frame_bytes)
+        self._uncounted_bytes = 0  # of frames that are not complete yet
         self._opened = opened
         self._ref: LoopActorRef[Any] | None = None
         self._transport: asyncio.Transport | None = None
@@ -68,8 +69,10 @@ class TcpConnection(asyncio.Protocol):
         """Hand the complete frames of one chunk to the session, as one message."""
         parser = self._parser
         bodies = parser.feed(data)
+        self._uncounted_bytes += len(data)
         if self._ref is not None and (bodies or parser.error is not None):
-            self._runtime.deliver(self._ref, Received(bodies, len(data), parser.error))
+            byte_count, self._uncounted_bytes = self._uncounted_bytes, 0
+            self._runtime.deliver(self._ref, Received(bodies, byte_count, parser.error))
 
     def eof_received(self) -> bool:
         """Close our side too: there are no half-open sessions."""
@@ -163,10 +166,17 @@ async def dial(host: str, port: int, make: Callable[[], TcpConnection], connect_
         async with asyncio.timeout(connect_timeout_s):
             _, connection = await loop.create_connection(make, host, port)
     except (OSError, TimeoutError) as error:
-        reason = "no answer in time" if isinstance(error, TimeoutError) else (error.strerror or str(error))
-        msg = f"cannot connect to {host}:{port} within {connect_timeout_s} s: {reason}"
+        msg = f"cannot connect to {host}:{port} within {connect_timeout_s} s: {_reason(error)}"
         raise SessionClosedError(msg, may_have_run=False) from error
     return connection
+
+
+def _reason(error: OSError) -> str:
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    if error.errno is not None and not isinstance(error, socket.gaierror):
+        return os.strerror(error.errno)  # asyncio's own text is only "Connect call failed"
+    return error.strerror or str(error)
 
 
 def _address_text(name: Any) -> str:

@@ -60,6 +60,8 @@ class Answer(LoopFuture[T]):
             self.add_done_callback(
                 lambda done: loop.is_closed() or loop.call_soon_threadsafe(callback, done),
             )
-        else:
-            self.add_done_callback(callback)
+        else:  # a callback that raises must not do so in the turn of the session that brings the answer
+            home = self._home
+            assert home is not None
+            self.add_done_callback(lambda done: home.call_from_outside(callback, done))
         return self

@@ -51,6 +51,7 @@ class Call(msgspec.Struct, eq=False):
     session_lane: SessionLane | None = None
     outcome: LoopFuture[Any] | None = None
     answered: bool = False
+    holds_lane: bool = False
 
     @property
     def wants_answer(self) -> bool:

@@ -100,12 +100,12 @@ class Dispatcher:
         self._drivers = Drivers(
             runtime.loop,
             admit=self._admit,
-            suspended=self._suspended,
+            suspended=self._hold_lane,
             finished=self._call_ended,
             batch_done=self._batch_done,
         )
         self._ready = self._drivers.ready
-        self._work = WorkQueue(runtime, limits.workers, limits.max_in_work, self._worker_finished, self._batch_done)
+        self._work = WorkQueue(runtime, limits.workers, limits.max_in_work, self._call_ended, self._batch_done)
         self._wake_scheduled = False
         self.in_work = 0
         self.received = 0
@@ -154,7 +154,11 @@ class Dispatcher:
             session_lane = self._session_lane(session)
             lane = session_lane.lane
         call = Call(session, packet, lane, deadline_s, receiver, signal_id, self, session_lane)
-        self._queue(call)
+        if session_lane is not None and session_lane.parked is not None:
+            self.in_work += 1
+            session_lane.parked.append(call)
+        else:
+            self._queue(call)
         return True
 
     def _queue(self, call: Call) -> None:
@@ -202,15 +206,20 @@ class Dispatcher:
             old = current
             current = session.lane = SessionLane(lane)
             if old.outstanding:  # the new lane starts when the old one is empty
-                old.next_lane = lane
-                self._lanes.hold(lane)
+                old.next = current
+                current.parked = []
         current.outstanding += 1
         return current
 
     def _admit(self, call: Call) -> bool:
         """Decide whether a ready call may start on a driver now; called right before."""
         lane, receiver = call.lane, call.receiver
-        if lane is not None and self._lanes and not receiver.reentrant and self._lanes.wait_if_held(lane, call):
+        if (
+            lane is not None
+            and self._lanes
+            and not (call.holds_lane or receiver.reentrant)
+            and self._lanes.wait_if_held(lane, call)
+        ):
             return False
         if call.deadline_s <= self.time():
             self.expired += 1
@@ -226,32 +235,21 @@ class Dispatcher:
                 return False
         if receiver.is_async:
             return True
-        if lane is not None:
-            self._lanes.hold(lane)
+        self._hold_lane(call)
         if not self._work.submit(call):
             self._refuse_call(call, ErrorCode.OVERLOADED, "the queue of this node's worker threads is full")
-            self._release(call)
             self._end(call)
         return False
 
-    def _suspended(self, call: Call) -> None:
-        if call.lane is not None:
+    def _hold_lane(self, call: Call) -> None:
+        """Close the gate of a call's lane: it suspends, or goes to a worker."""
+        if call.lane is not None and not call.holds_lane:
+            call.holds_lane = True
             self._lanes.hold(call.lane)
-
-    def _release(self, call: Call) -> None:
-        if call.lane is not None:
-            waiting = self._lanes.release(call.lane)
-            if waiting:
-                self._ready.extendleft(reversed(waiting))
 
     # --- the end of a call
 
-    def _worker_finished(self, call: Call, value: Any, error: BaseException | None) -> None:
-        self._call_ended(call, value, error, True)
-
-    def _call_ended(self, call: Call, value: Any, error: BaseException | None, held: bool) -> None:  # noqa: FBT001 - called per message, by position
-        if held and call.lane is not None:
-            self._release(call)
+    def _call_ended(self, call: Call, value: Any, error: BaseException | None) -> None:
         if self._interceptors and call.session is not None:
             self._after_receive(call, error)
         if call.outcome is not None:
@@ -280,15 +278,11 @@ class Dispatcher:
             self._end(call)
             return
         assert call.session is not None
-        self.in_work -= 1
-        if call.session_lane is not None:
-            self._leave_session_lane(call.session_lane)
+        self._leave(call)
         self._tell(call.session, Reply(call.signal_id, head, finishes=True))
 
     def _end(self, call: Call) -> None:
-        self.in_work -= 1
-        if call.session_lane is not None:
-            self._leave_session_lane(call.session_lane)
+        self._leave(call)
         if call.session is not None:
             self._tell(call.session, Finished())
 
@@ -298,13 +292,21 @@ class Dispatcher:
         except (ActorDeadError, InboxFullError):  # the asker is gone, and nobody waits for it any more
             self.unsent_answers += 1
 
-    def _leave_session_lane(self, session_lane: SessionLane) -> None:
-        session_lane.outstanding -= 1
-        if not session_lane.outstanding and session_lane.next_lane is not None:
-            waiting = self._lanes.release(session_lane.next_lane)
-            session_lane.next_lane = None
-            if waiting:
-                self._ready.extendleft(reversed(waiting))
+    def _leave(self, call: Call) -> None:
+        """Take a call out of work and out of its lanes; whoever waited for that is ready now."""
+        self.in_work -= 1
+        if call.holds_lane and call.lane is not None:
+            following = self._lanes.release(call.lane)
+            if following is not None:
+                following.holds_lane = True
+                self._ready.appendleft(following)
+        session_lane = call.session_lane
+        if session_lane is not None:
+            session_lane.outstanding -= 1
+            if not session_lane.outstanding and session_lane.next is not None:
+                begins, session_lane.next = session_lane.next, None
+                self._ready.extendleft(reversed(begins.parked or ()))
+                begins.parked = None
 
     def _batch_done(self) -> None:
         """Send what a batch of receivers has answered, in the same callback of the loop."""

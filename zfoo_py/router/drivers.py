@@ -42,7 +42,7 @@ class Drivers:
         admit: asked before a call starts; False if it must not start now (the lane is held, it is too late,
             or it went to a worker).
         suspended: told when a receiver suspends for the first time.
-        finished: told the outcome of every call admitted: (call, value, error, had suspended).
+        finished: told the outcome of every call admitted: (call, value, error).
         batch_done: called when nothing is ready any more, before the driver idles.
     """
 
@@ -52,7 +52,7 @@ class Drivers:
         *,
         admit: Callable[[Call], bool],
         suspended: Callable[[Call], None],
-        finished: Callable[[Call, Any, BaseException | None, bool], None],
+        finished: Callable[[Call, Any, BaseException | None], None],
         batch_done: Callable[[], None],
     ) -> None:
         self.ready: deque[Call] = deque()
@@ -120,15 +120,15 @@ class Drivers:
                 try:
                     coroutine, waits_for = context.run(_start, call)
                 except StopIteration as end:
-                    self._finished(call, end.value, None, False)
+                    self._finished(call, end.value, None)
                 except BaseException as error:  # noqa: BLE001 - a receiver's error is the asker's, whatever it is
-                    self._finished(call, None, error, False)
+                    self._finished(call, None, error)
                 else:
                     self._suspended(call)
                     self._active = None
                     self.wake()  # another driver takes the rest
                     value, failure = yield from _see_through(coroutine, waits_for, context.run)
-                    self._finished(call, value, failure, True)
+                    self._finished(call, value, failure)
                     if isinstance(failure, GeneratorExit):
                         raise failure
                     if self._is_active():  # the other one is still at it: let it

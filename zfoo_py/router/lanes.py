@@ -1,14 +1,15 @@
 """Lanes: what has one lane is handled in order, one at a time; an idle lane costs nothing (zfoo's actor rule).
 
-A lane is known here only while it is held: by a receiver that is suspended or on a worker, or by a session
-whose lane has changed and whose old packets are not done. What comes meanwhile waits; when the last holder
-lets go, the waiting ones go back to the front of the ready queue, in order, and the first of them takes it.
+A lane is known here only while it is held, by a receiver that is suspended or on a worker. What comes meanwhile
+waits; when the last holder lets go, the first that waits gets the lane, held for it, and the rest goes on waiting.
+A session whose lane has changed keeps the packets of its new lane to itself until those of the old one are done:
+they hold no lane meanwhile, so that sessions which change lanes crosswise cannot wait for each other.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 __all__ = ["Lanes", "SessionLane", "lane_of_sid", "lane_of_uid"]
 
@@ -31,15 +32,17 @@ class SessionLane:
     Attributes:
         lane: where they queue.
         outstanding: packets that took this lane and are not done.
-        next_lane: the lane that waits until they are, or None.
+        next: the session's lane after this one, which begins when they are; or None.
+        parked: the packets that wait until the lane before is empty; None once it is.
     """
 
-    __slots__ = ("lane", "next_lane", "outstanding")
+    __slots__ = ("lane", "next", "outstanding", "parked")
 
     def __init__(self, lane: int) -> None:
         self.lane = lane
         self.outstanding = 0
-        self.next_lane: int | None = None
+        self.next: SessionLane | None = None
+        self.parked: list[Any] | None = None
 
 
 class _Held(Generic[W]):
@@ -77,14 +80,17 @@ class Lanes(Generic[W]):
         else:
             held.holders += 1
 
-    def release(self, lane: int) -> deque[W] | None:
-        """Let go of a lane; returns what waited, in order, if nobody else holds it."""
+    def release(self, lane: int) -> W | None:
+        """Let go of a lane; returns what waited longest, if nobody else holds it: the lane is held for that now."""
         held = self._held[lane]
         held.holders -= 1
         if held.holders:
             return None
+        if held.waiting:
+            held.holders = 1
+            return held.waiting.popleft()
         del self._held[lane]
-        return held.waiting
+        return None
 
     def take_waiting(self) -> list[W]:
         """Remove and return all that waits, for the end of the node. O(n)."""

@@ -1,0 +1,135 @@
+"""Lanes: in order, one at a time, and nobody waits for another lane."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zfoo_py.consumer.hashing import task_hash
+from zfoo_py.router.lanes import Lanes, lane_of_sid, lane_of_uid
+
+
+@pytest.mark.parametrize("uid", [1, 7, 2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**32 + 5, 2**63 - 1])
+def test_a_user_s_lane_is_that_of_the_key(uid):
+    assert lane_of_uid(uid) == task_hash(uid)
+    assert -(2**31) <= lane_of_uid(uid) < 2**31
+
+
+def test_lanes_of_sessions_are_a_space_of_their_own():
+    assert len({lane_of_sid(sid) for sid in range(1, 1000)}) == 999
+    assert all(lane_of_sid(sid) < -(2**31) for sid in (1, 2, 2**40))
+
+
+def test_a_free_lane_lets_pass_and_a_held_one_does_not():
+    lanes = Lanes()
+    assert not lanes.wait_if_held(1, "a")
+    lanes.hold(1)
+    assert lanes.wait_if_held(1, "b")
+    assert not lanes.wait_if_held(2, "c")
+    assert len(lanes) == 1
+
+
+def test_the_first_that_waits_gets_the_lane_and_holds_it():
+    lanes = Lanes()
+    lanes.hold(1)
+    for name in "abc":
+        assert lanes.wait_if_held(1, name)
+    assert lanes.release(1) == "a"
+    assert lanes.wait_if_held(1, "d")
+    assert [lanes.release(1) for _ in range(4)] == ["b", "c", "d", None]
+    assert len(lanes) == 0
+    assert not lanes.wait_if_held(1, "e")
+
+
+def test_with_two_holders_both_must_let_go():
+    """A reentrant receiver is the second one."""
+    lanes = Lanes()
+    lanes.hold(1)
+    lanes.hold(1)
+    lanes.wait_if_held(1, "a")
+    assert lanes.release(1) is None
+    assert lanes.release(1) == "a"
+    assert lanes.release(1) is None
+    assert len(lanes) == 0
+
+
+def test_what_waits_can_be_taken_at_the_end():
+    lanes = Lanes()
+    for lane, name in [(1, "a"), (2, "b"), (1, "c")]:
+        lanes.hold(lane)
+        lanes.wait_if_held(lane, name)
+    assert sorted(lanes.take_waiting()) == ["a", "b", "c"]
+    assert lanes.take_waiting() == []
+
+
+class Model:
+    """The rules of the dispatcher, without packets: admit what is ready; some suspend, some end at once."""
+
+    def __init__(self):
+        self.lanes = Lanes()
+        self.ready = deque()
+        self.running = []
+        self.log = []
+
+    def admit_all(self, suspends):
+        while self.ready:
+            work = self.ready.popleft()
+            number, lane, is_reentrant = work
+            handed = work in self.handed
+            if not handed and not is_reentrant and self.lanes.wait_if_held(lane, work):
+                continue
+            self.log.append(("start", number))
+            if number in suspends:
+                if not handed:
+                    self.lanes.hold(lane)
+                self.handed.add(work)
+                self.running.append(work)
+            else:
+                self.end(work)
+
+    def end(self, work):
+        self.log.append(("end", work[0]))
+        if work in self.handed:
+            self.handed.discard(work)
+            following = self.lanes.release(work[1])
+            if following is not None:
+                self.handed.add(following)
+                self.ready.appendleft(following)
+
+    handed: set
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 3), st.booleans(), st.booleans()), max_size=25),
+    st.lists(st.integers(0, 100), max_size=60),
+)
+def test_any_interleaving_keeps_equal_lanes_in_order_and_others_apart(calls, choices):
+    """Calls come and suspended ones end, in any order."""
+    model = Model()
+    model.handed = set()
+    suspends = {number for number, (_, does, _) in enumerate(calls) if does}
+    lane_of = {number: lane for number, (lane, _, _) in enumerate(calls)}
+    reentrant = {number for number, (_, _, is_reentrant) in enumerate(calls) if is_reentrant}
+    coming = deque((number, lane, is_reentrant) for number, (lane, _, is_reentrant) in enumerate(calls))
+    for choice in [*choices, *[0] * 200]:
+        if coming and choice % 2:
+            model.ready.append(coming.popleft())
+        elif model.running:
+            model.end(model.running.pop(choice % len(model.running)))
+        elif coming:
+            model.ready.append(coming.popleft())
+        model.admit_all(suspends)
+        open_lanes = {lane for _, lane, _ in model.running}
+        arrived = set(lane_of) - {number for number, _, _ in coming}
+        started = {number for what, number in model.log if what == "start"}
+        assert all(lane_of[number] in open_lanes for number in arrived - started), "waits for a lane of its own only"
+    assert {number for what, number in model.log if what == "end"} == set(lane_of), "everything has run"
+    assert len(model.lanes) == 0, "nothing is left held"
+    for lane in (1, 2, 3):
+        gated = [(what, n) for what, n in model.log if lane_of[n] == lane and n not in reentrant]
+        numbers = [n for what, n in gated if what == "start"]
+        assert numbers == sorted(numbers), "in order"
+        assert gated == [(what, n) for n in numbers for what in ("start", "end")], "one at a time"
