@@ -231,7 +231,16 @@ class Engine:
         self._restarted_at_s.append(now_s)
         logger.error("{} died; it is started anew", type(core.actor).__name__)
         delay_s = 0.0 if len(self._restarted_at_s) <= MAX_RESTARTS_PER_S else 1.0
-        self.runtime.timers.call_later(delay_s, lambda: None if self._is_stopped else spawn())
+        self.runtime.timers.call_later(delay_s, self._respawn, core, spawn)
+
+    def _respawn(self, core: CoreRef, spawn: Callable[[], None]) -> None:
+        if self._is_stopped:
+            return
+        try:
+            spawn()
+        except Exception as error:  # noqa: BLE001 - a user's balancer factory, say: the next try may succeed
+            logger.opt(exception=error).error("{} could not be started anew", type(core.actor).__name__)
+            self.runtime.timers.call_later(1.0, self._respawn, core, spawn)
 
     def _service(self, consumed: Consume) -> Service:
         options = BalancerOptions(

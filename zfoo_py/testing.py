@@ -40,6 +40,10 @@ A = TypeVar("A", bound=Packet)
 HIGH_WATER_BYTES = 64 * 1024
 
 
+# Joining takes a few turns of the loop; a cluster that is not complete by then never will be.
+JOIN_LIMIT_S = 10.0
+
+
 class FakeClock:
     """A `zfoo_py.actor.TimerSource` whose time passes only by `advance`."""
 
@@ -244,6 +248,10 @@ class MemoryTransport(asyncio.Transport):
         del low
         self._high = HIGH_WATER_BYTES if high is None else high
 
+    def get_write_buffer_size(self) -> int:
+        """Return how many bytes have not reached the other end."""
+        return len(self._outgoing)
+
 
 class Cluster:
     """Nodes of one process over one memory network; made by `cluster`.
@@ -306,6 +314,12 @@ async def cluster(
         given = {"id": "consumer", "receivers": [], **consumer_arguments}
         wanted = provided if consumes is None else consumes
         node = await stack.enter_async_context(Node(consumes=wanted, discovery=where, network=network, **given))
+        async with asyncio.timeout(JOIN_LIMIT_S):
+            while True:  # the node is ready with the first provider; a test begins with all of them
+                services = (await node.consumer.stats())["services"].values()
+                if all(len(service["providers"]) == providers for service in services):
+                    break
+                await asyncio.sleep(0)
         yield Cluster(network, discovery, started, node)
 
 

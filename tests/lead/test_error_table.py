@@ -1,6 +1,5 @@
 """Every row of the error table: what went wrong, and what the caller sees. Over real loopback sockets."""
 
-
 from __future__ import annotations
 
 import asyncio

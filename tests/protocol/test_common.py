@@ -56,6 +56,7 @@ def test_error_codes_say_whether_the_receiver_can_have_run():
         "DRAINING": 6,
         "EXPIRED": 7,
         "NO_ANSWER": 8,
+        "ANSWER_TOO_LARGE": 10,
         "BAD_HELLO": 9,
     }
     assert 1 not in MAY_NOT_HAVE_RUN

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from functools import lru_cache
 from typing import Any
 
 from tests.support.actors import step_runtime
@@ -22,7 +23,9 @@ from zfoo_py.router.answer import Answer
 __all__ = ["ConsumerWorld", "FakeSessionRef", "first_of", "owner", "registration", "service"]
 
 
-def registration(number: int, *provides: str, node_id: str = "app", address: str | None = "10.0.0.{}:1") -> Registration:
+def registration(
+    number: int, *provides: str, node_id: str = "app", address: str | None = "10.0.0.{}:1"
+) -> Registration:
     """Return the registration of a node; "visits" stands for module and group, "visits/blue" names the group."""
     names = [name.partition("/") for name in provides or ("visits",)]
     services = tuple(ServiceName(module, group or module) for module, _, group in names)
@@ -40,10 +43,15 @@ def service(module: str, balancer: str | Balancer = "cached-consistent-hash", gr
 
 def owner(ring_names: Any, key: Any) -> str | None:
     """Return whom a consumer that starts now would pick."""
+    return _ring(frozenset(ring_names)).owner(key)
+
+
+@lru_cache(maxsize=512)
+def _ring(ring_names: frozenset[str]) -> HashRing:
     ring = HashRing()
-    for ring_name in ring_names:
+    for ring_name in sorted(ring_names):
         ring.add(ring_name)
-    return ring.owner(key)
+    return ring
 
 
 def first_of(view: ServiceView) -> Provider | None:
@@ -87,9 +95,8 @@ class ConsumerWorld:
         self.events = Events()
         self.heard: list[Any] = []
         self.events.subscribe(Event, self.heard.append)
-        self.undelivered: list[tuple[str, str, str]] = []
+        self.undelivered: list[tuple[str, ...]] = []
         self.deaths = 0
-        self._make_services = services
         self.me = CoreRef(limit_messages, self._died)
         self.spawn(*services)
         self.run()
@@ -98,9 +105,11 @@ class ConsumerWorld:
 
     def spawn(self, *services: Service) -> None:
         """Start a consumer actor behind the address."""
-        note = lambda *names: self.undelivered.append(names)  # noqa: E731
-        ref = self.runtime.spawn(ConsumerActor, self.me, self.registry, list(services), self.events, note)
-        self.me.attach(ref)
+        spawn = self.runtime.spawn
+        self.me.attach(spawn(ConsumerActor, self.me, self.registry, list(services), self.events, self._undelivered))
+
+    def _undelivered(self, *names: str) -> None:
+        self.undelivered.append(names)
 
     def _died(self, _: CoreRef) -> None:
         self.deaths += 1
@@ -115,7 +124,8 @@ class ConsumerWorld:
         self.loop.run()
 
     def later(self, seconds: float = 0.0) -> None:
-        """Let time pass, and handle what it brings."""
+        """Handle everything that is there, let time pass, and handle what it brings."""
+        self.run()
         self.loop.clock.advance(seconds)
         self.run()
 

@@ -105,9 +105,10 @@ class SessionActor(LoopActor):
     # --- Pykka's hooks
 
     def on_start(self) -> None:
-        """Say Hello. On the loop."""
+        """Say Hello, if we dialled: the other side answers once it has seen ours. On the loop."""
         self._state = advance(self._state, SessionEvent.OPENED)
-        self._write_packet(self._env.hello())
+        if self.session.side == "client":
+            self._write_packet(self._env.hello())
         self._timers.hello_within(self._limits.hello_timeout_s)
 
     def on_receive(self, message: Any) -> None:
@@ -209,6 +210,8 @@ class SessionActor(LoopActor):
             self._connection.limit_frames(self._limits.max_frame_bytes)
         if packet.max_frame_bytes > ATTACHMENT_BYTES:
             self._max_head_bytes = packet.max_frame_bytes - ATTACHMENT_BYTES
+        if session.side == "server":  # only now, so that no long frame can come before its limit is set
+            self._write_packet(self._env.hello())
         self._state = advance(self._state, SessionEvent.WELCOMED)
         session.is_up = True
         record = session.record(self._connection.local, packet.registration, self.runtime.time())

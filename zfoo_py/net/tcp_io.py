@@ -14,9 +14,12 @@ from zfoo_py.protocol.framing import FrameParser
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from zfoo_py.actor import LoopActorRef, Runtime
+    from zfoo_py.actor import LoopActorRef, Runtime, TimerHandle
 
 __all__ = ["Listener", "TcpConnection", "dial", "listen"]
+
+# What a closed connection gets to deliver what was written, before it is aborted.
+CLOSE_WAIT_S = 5.0
 
 # Connections that the kernel keeps for us until they are accepted; larger values are cut by somaxconn.
 LISTEN_BACKLOG = 2048
@@ -49,6 +52,7 @@ class TcpConnection(asyncio.Protocol):
         self.peer = ""
         self.local = ""
         self.is_full = False
+        self._aborting: TimerHandle | None = None
 
     # --- asyncio's callbacks
 
@@ -80,6 +84,8 @@ class TcpConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the session, after every frame received before."""
+        if self._aborting is not None:
+            self._aborting.cancel()
         if self._ref is not None:
             self._runtime.deliver(self._ref, Lost(f"connection lost ({exc})" if exc else "the peer closed it"))
             self._ref = None
@@ -118,9 +124,13 @@ class TcpConnection(asyncio.Protocol):
         self._parser.max_frame_bytes = max_frame_bytes
 
     def close(self) -> None:
-        """Close after what was written."""
-        if self._transport is not None:
-            self._transport.close()
+        """Close after what was written; a peer that does not read it is not waited for longer than CLOSE_WAIT_S."""
+        transport = self._transport
+        if transport is not None and not transport.is_closing():
+            unsent_bytes = transport.get_write_buffer_size()
+            transport.close()
+            if unsent_bytes:
+                self._aborting = self._runtime.timers.call_later(CLOSE_WAIT_S, transport.abort)
 
     def abort(self) -> None:
         """Close at once."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from loguru import logger
 
-from zfoo_py.actor import ActorDeadError, LoopFuture
+from zfoo_py.actor import Abort, ActorDeadError, LoopFuture
 from zfoo_py.errors import InboxFullError, ZfooError
 from zfoo_py.events import ReceiverFailed
 from zfoo_py.net.messages import Finished, Reply
@@ -289,8 +289,11 @@ class Dispatcher:
     def _tell(self, session: Session, message: Reply | Finished) -> None:
         try:
             session.ref.tell(message)
-        except (ActorDeadError, InboxFullError):  # the asker is gone, and nobody waits for it any more
+        except ActorDeadError:  # the asker is gone, and nobody waits for it any more
             self.unsent_answers += 1
+        except InboxFullError:  # its count of packets in work would never come down again: better no session
+            self.unsent_answers += 1
+            session.ref.tell(Abort("its inbox is full"))
 
     def _leave(self, call: Call) -> None:
         """Take a call out of work and out of its lanes; whoever waited for that is ready now."""

@@ -56,7 +56,8 @@ def test_a_watcher_gets_a_snapshot_and_then_every_change():
     world, provider, watcher = World(), FakeSession(1), FakeSession(2)
     world.tell(c.Registered(provider, text(1)), c.Watching(watcher))
     world.tell(c.Registered(provider, text(1)), c.Registered(provider, text(2)))
-    world.tell(c.Unregistered(provider, text(2)), SessionDown(1, "gone"))
+    world.tell(c.Unregistered(provider, text(2)))
+    world.tell(SessionDown(1, "gone"))  # overtakes what is told with it
     assert watcher.pushed == [
         DirectoryChange(joined=[text(1)], snapshot=True),
         DirectoryChange(joined=[text(2)]),
@@ -70,7 +71,8 @@ def test_the_same_registration_from_another_session_moves_there():
     """A node that restarted before its old session was noticed dead: the old end changes nothing."""
     world, old, new, watcher = World(), FakeSession(1), FakeSession(2), FakeSession(3)
     world.tell(c.Registered(old, text(1)), c.Watching(watcher), c.Registered(new, text(1)))
-    world.tell(SessionDown(1, "gone"), c.Unregistered(old, text(1)))
+    world.tell(SessionDown(1, "gone"))
+    world.tell(c.Unregistered(old, text(1)))
     assert world.actor.registered == {text(1): new}
     assert len(watcher.pushed) == 1
 
