@@ -25,16 +25,15 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from samples.check_cluster import Report, check, describe
+from samples.services import MODULES, PageAsk, SessionAsk, VisitAsk
+from samples.trace import AccessLog, Request, asks_of, synthetic
+from samples.zfoo_2024 import SharedMemo, Zfoo2024Balancer
 from zfoo_py import CallError, Node, NotReadyError, RemoteError, ZfooError
 from zfoo_py.consumer.balancer import BALANCERS
 from zfoo_py.events import MembershipChanged
 from zfoo_py.node import new_loop
 from zfoo_py.protocol.common import ErrorCode
-
-from samples.check_cluster import Report, check, describe
-from samples.services import MODULES, PageAsk, SessionAsk, VisitAsk
-from samples.trace import AccessLog, Request, asks_of, synthetic
-from samples.zfoo_2024 import SharedMemo, Zfoo2024Balancer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,6 +13,12 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from zfoo_py.node import new_loop
+
+# libuv opens one pipe per process with its first loop and keeps it: let it be there before the first test.
+new_loop().close()
+
+
 # No deadline per example: a busy machine is not a bug.
 hypothesis.settings.register_profile("zfoo", deadline=None)
 hypothesis.settings.load_profile("zfoo")

@@ -79,14 +79,14 @@ def test_an_outside_client_asks_over_real_tcp():
     """A client gets its answer, a typed error where there is no receiver, and the end when the node stops."""
 
     async def main():
-        async with Node(id="p", provides=[visits], receivers=[Counts("p")], discovery="static") as node:
-            async with await Client.connect(node.address) as client:
-                assert await client.ask(VisitAsk("x", 1), VisitAnswer) == VisitAnswer("x", 1, "p")
-                with pytest.raises(RemoteError, match="no receiver"):
-                    await client.ask(VisitAnswer("x", 1, "p"), VisitAnswer)
-                records = await node.sessions()
-                assert [(record.kind, record.side, record.node_id) for record in records] == [
-                    ("client", "server", "client")
-                ]
+        node = Node(id="p", provides=[visits], receivers=[Counts("p")], discovery="static")
+        async with node, await Client.connect(node.address) as client:
+            assert await client.ask(VisitAsk("x", 1), VisitAnswer) == VisitAnswer("x", 1, "p")
+            with pytest.raises(RemoteError, match="no receiver"):
+                await client.ask(VisitAnswer("x", 1, "p"), VisitAnswer)
+            records = await node.sessions()
+            assert [(record.kind, record.side, record.node_id) for record in records] == [
+                ("client", "server", "client")
+            ]
 
     asyncio.run(main())

@@ -19,9 +19,6 @@ from zfoo_py.actor.runtime import (
 from zfoo_py.errors import InboxFullError
 from zfoo_py.testing import FakeClock
 
-# libuv opens one pipe per process with its first loop and keeps it: before the first test looks for leaks.
-uvloop.new_event_loop().close()
-
 
 def spawn(runtime, **attributes):
     """Return a ref of a fresh recorder and its class."""

@@ -179,7 +179,7 @@ def _check(function: Callable[..., Any], table: PacketTable) -> Receiver:
     except UnmappedPacketError as error:
         msg = f"{where} receives {packet_class.__name__}, which has no protocol id in this node's table: {error}"
         raise ReceiverError(msg) from error
-    returns = hints.get("return", inspect.Signature.empty)
+    returns = hints.get("return")  # None: not annotated; `-> None` is NoneType here
     answer = binding.answer_class
     if isinstance(returns, type) and answer is not None and returns not in {answer, type(None)}:
         allowed = f"{answer.__name__} or None"

@@ -65,13 +65,13 @@ def lines_about(work):
     lines: list[str] = []
 
     async def main():
-        async with Node(
-            id="p", provides=[visits], receivers=[Counts("p")], discovery="static", drain_timeout_s=0.2
-        ) as node:
-            async with await Client.connect(node.address, name="good") as good:
-                assert (await good.ask(VisitAsk("good", 1), VisitAnswer)).count == 1
-                await work(node)
-                assert (await good.ask(VisitAsk("good", 1), VisitAnswer)).count == 2
+        async with (
+            Node(id="p", provides=[visits], receivers=[Counts("p")], discovery="static", drain_timeout_s=0.2) as node,
+            await Client.connect(node.address, name="good") as good,
+        ):
+            assert (await good.ask(VisitAsk("good", 1), VisitAnswer)).count == 1
+            await work(node)
+            assert (await good.ask(VisitAsk("good", 1), VisitAnswer)).count == 2
 
     sink = logger.add(lambda line: lines.append(str(line)), level="WARNING", format="{message}")
     enable_logging()

@@ -1,0 +1,340 @@
+"""The connector dials what discovery announces and this node consumes; silence removes nothing."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.actors import step_runtime
+from tests.support.consumers import registration
+from tests.support.discovery import Dials
+from zfoo_py.actor import Abort, CoreRef
+from zfoo_py.consumer import messages as c
+from zfoo_py.consumer.connector_actor import ConnectorActor, backoff_s
+from zfoo_py.net.messages import Retire
+
+FIRST_S, LAST_S = 0.1, 5.0
+
+
+def target(number, *provides, text=None, address=None):
+    """Return what discovery announces of a provider."""
+    which = registration(number, *provides)
+    return c.Target(which.text if text is None else text, address or which.address)
+
+
+A, B, C = (target(number) for number in (1, 2, 3))
+
+
+class Connector:
+    """A connector that consumes visits, its clock and its dials; `jitter` 0.5 makes the backoff exact."""
+
+    def __init__(self, jitter=0.5):
+        self.runtime, self.loop = step_runtime()
+        self.jitter = jitter
+        self.me = CoreRef(1000, lambda _: None)
+        self.dials = Dials(self.tell)
+        self.spawn()
+
+    def spawn(self):
+        consumes = frozenset({("visits", "visits"), ("sessions", "blue")})
+        previous = self.me.actor
+        bounds = {"reconnect_min_s": FIRST_S, "reconnect_max_s": LAST_S}
+        jitter = lambda: self.jitter  # noqa: E731
+        self.me.attach(self.runtime.spawn(ConnectorActor, consumes, self.dials.dial, jitter=jitter, **bounds))
+        if previous is not None:
+            self.me.actor.take_over(previous.links())
+
+    def tell(self, fact):
+        self.me.tell(fact)
+        self.loop.run()
+
+    def announce(self, *joined, **more):
+        self.tell(c.Announced(joined=joined, **more))
+
+    def later(self, seconds):
+        self.loop.clock.advance(seconds)
+        self.loop.run()
+
+    def connect(self, *targets):
+        """Announce targets and let the dials succeed; return their sessions."""
+        self.announce(*targets)
+        return [self.dials.up(one) for one in targets]
+
+
+def retired(session):
+    return [order.reason for order in session.ref.of(Retire)]
+
+
+# --------------------------------------------------------------------------------------------------- dialling
+def test_all_that_join_are_dialled_at_once_and_together():
+    world = Connector()
+    many = [target(number) for number in range(200)]
+    world.announce(*many)
+    assert world.dials.targets() == many
+    world.dials.fail(many[0])
+    for one in many[1:]:
+        world.dials.up(one)
+    assert world.dials.open == []
+    assert world.loop.clock.pending() == 1
+
+
+def test_what_is_announced_twice_is_dialled_once():
+    world = Connector()
+    world.announce(A, A)
+    world.announce(A)
+    world.announce(A, snapshot=True)
+    assert world.dials.count == 1
+    session = world.dials.up(A)
+    world.announce(A)
+    assert (world.dials.count, retired(session)) == (1, [])
+
+
+@pytest.mark.parametrize(
+    "stranger",
+    [
+        target(1, "pages"),
+        target(1, "sessions"),  # the module, of another group
+        target(1, text="no registration"),
+        target(1, text="a | b | provider:[visits]"),
+        target(1, text="a | 10.0.0.1:1 | consumer:[random-visits]"),
+        target(1, text="a | provider:[visits-visits]"),
+        target(1, text="\x00|||provider:[,]"),
+        target(1, address="10.9.9.9:1"),  # its text names another address
+    ],
+)
+def test_what_is_not_consumed_or_makes_no_sense_is_not_dialled_and_spoils_nothing(stranger):
+    world = Connector()
+    world.announce(A, stranger, target(4, "pages", "sessions/blue"))
+    assert world.dials.targets() == [A, target(4, "pages", "sessions/blue")]
+
+
+def test_a_static_address_is_dialled_whatever_it_provides():
+    world = Connector()
+    world.announce(c.Target("", "10.0.0.1:1"), snapshot=True)
+    assert world.dials.targets() == [c.Target("", "10.0.0.1:1")]
+
+
+# ---------------------------------------------------------------------------------------------------- backoff
+def test_the_backoff_doubles_up_to_its_bound_and_begins_anew_after_a_success():
+    world = Connector()
+    world.announce(A)
+    waits = []
+    for _ in range(9):
+        world.dials.fail(A)
+        began_at = world.loop.clock.time()
+        while not world.dials.open:
+            world.later(0.0125)
+        waits.append(round(world.loop.clock.time() - began_at, 1))
+    assert waits == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0, 5.0]
+    world.dials.up(A)
+    world.dials.down(A)
+    world.later(FIRST_S)
+    assert world.dials.targets() == [A]
+
+
+def test_one_that_does_not_answer_delays_nobody():
+    world = Connector()
+    world.announce(A, B)
+    world.dials.fail(B)
+    world.later(FIRST_S)
+    assert world.dials.targets() == [A, B]  # A is still being dialled
+    world.dials.up(B)
+
+
+@given(
+    failures=st.integers(1, 10**6),
+    first=st.floats(0.001, 10.0),
+    factor=st.floats(1.0, 1000.0),
+    jitter=st.floats(0.0, 1.0, exclude_max=True),
+)
+def test_the_backoff_is_doubling_within_a_fifth_never_shrinks_and_is_bounded(failures, first, factor, jitter):
+    last = first * factor
+    wait = backoff_s(failures, first, last, jitter)
+    exact = min(last, first * 2.0 ** min(failures - 1, 64))
+    assert 0.8 * exact <= wait * (1 + 1e-12)
+    assert wait <= 1.2 * exact * (1 + 1e-12)
+    assert backoff_s(failures + 1, first, last, jitter) >= wait
+    assert backoff_s(failures, first, last, 0.0) <= wait <= backoff_s(failures, first, last, 1.0)
+
+
+def test_jitter_spreads_the_attempts():
+    world = Connector()
+    world.announce(A, B)
+    world.jitter = 0.0
+    world.dials.fail(A)
+    world.jitter = 0.99
+    world.dials.fail(B)
+    world.later(FIRST_S * 0.8)
+    assert world.dials.targets() == [A]
+
+
+# ------------------------------------------------------------------------------------- left, lost and silence
+def test_who_left_is_retired_and_not_dialled_again():
+    world = Connector()
+    [session] = world.connect(A)
+    world.announce(left=(A,))
+    assert retired(session) == ["it left discovery"]
+    world.dials.down(A)
+    world.later(60.0)
+    assert (world.dials.open, world.loop.clock.pending(), world.me.actor.links()) == ([], 0, {})
+
+
+def test_who_left_while_being_dialled_is_retired_when_the_dial_succeeds():
+    world = Connector()
+    world.announce(A)
+    world.announce(left=(A,))
+    session = world.dials.up(A)
+    assert retired(session) == ["it left discovery"]
+
+
+def test_who_left_while_waiting_is_forgotten():
+    world = Connector()
+    world.announce(A)
+    world.dials.fail(A)
+    world.announce(left=(A,))
+    world.later(60.0)
+    assert (world.dials.open, world.me.actor.links()) == ([], {})
+
+
+@pytest.mark.parametrize("silence", [{"lost": (A,)}, {"snapshot": True}])
+def test_silence_closes_nothing_and_ends_the_dialling_after_the_session(silence):
+    world = Connector()
+    a, b = world.connect(A, B)
+    world.announce(B, **silence)
+    assert (retired(a), retired(b)) == ([], [])
+    world.dials.down(A)
+    world.later(60.0)
+    assert world.dials.open == []
+    assert set(world.me.actor.links()) == {B}
+    world.dials.down(B)
+    world.later(60.0)
+    assert world.dials.targets() == [B]
+
+
+@pytest.mark.parametrize("silence", [{"lost": (A,)}, {"snapshot": True}])
+def test_silence_ends_the_attempts_to_reach_somebody_who_is_not_there(silence):
+    world = Connector()
+    world.announce(A)
+    world.dials.fail(A)
+    world.announce(**silence)
+    world.later(60.0)
+    assert (world.dials.open, world.loop.clock.pending()) == ([], 0)
+
+
+def test_who_is_lost_and_announced_at_once_stays_wanted():
+    world = Connector()
+    [session] = world.connect(A)
+    world.announce(A, lost=(A,))
+    world.announce(lost=(A,))
+    world.announce(A)
+    world.dials.down(A)
+    world.later(FIRST_S)
+    assert (world.dials.targets(), retired(session)) == ([A], [])
+
+
+def test_what_is_announced_again_is_dialled_at_once_and_only_once():
+    """Whoever is announced has just come back: the backoff has lost its reason, and its timer its effect."""
+    world = Connector()
+    world.announce(A)
+    for _ in range(6):
+        world.dials.fail(A)
+        world.later(LAST_S)
+    world.dials.fail(A)
+    world.announce(A)
+    assert world.dials.targets() == [A]
+    world.later(LAST_S)
+    assert world.dials.targets() == [A]
+
+
+def test_a_redial_that_was_on_its_way_when_the_target_was_announced_again_means_nothing():
+    world = Connector()
+    world.announce(A)
+    world.dials.fail(A)
+    world.me.tell(c.Announced(joined=(A,)))
+    world.me.tell(c.Redial(A))
+    world.me.tell(c.Redial(B))  # of somebody forgotten meanwhile
+    world.loop.run()
+    assert world.dials.targets() == [A]
+
+
+def test_announced_again_while_it_still_retires_it_is_dialled_after_that():
+    world = Connector()
+    world.connect(A)
+    world.announce(left=(A,))
+    world.announce(A)
+    world.dials.down(A)
+    world.later(FIRST_S)
+    assert world.dials.targets() == [A]
+
+
+def test_the_same_address_under_another_text_is_another_provider():
+    world = Connector()
+    [old] = world.connect(A)
+    new = target(1, "visits", "pages")
+    world.announce(new)
+    world.announce(lost=(A,))
+    world.dials.up(new)
+    assert retired(old) == []
+    assert set(world.me.actor.links()) == {A, new}
+
+
+# ------------------------------------------------------------------------------------------------- duplicates
+def test_a_second_session_to_a_target_is_retired_and_its_end_changes_nothing():
+    world = Connector()
+    [first] = world.connect(A)
+    world.dials.dial(A)
+    second = world.dials.up(A)
+    assert (retired(first), retired(second)) == ([], ["it is not wanted any more"])
+    world.dials.down(A)
+    world.dials.dial(A)
+    world.dials.fail(A)
+    world.later(60.0)
+    assert world.dials.open == []
+    world.announce(left=(A,))
+    assert retired(first) == ["it left discovery"]
+
+
+def test_a_session_to_a_target_nobody_knows_any_more_is_retired():
+    world = Connector()
+    world.dials.dial(A)
+    assert retired(world.dials.up(A)) == ["it is not wanted any more"]
+    world.dials.down(A)
+    assert world.me.actor.links() == {}
+
+
+# ---------------------------------------------------------------------------------------------------- restart
+def test_a_new_connector_keeps_the_sessions_and_dials_the_others():
+    world = Connector()
+    lost = target(4)
+    connected, _, died = world.connect(A, lost, target(5))
+    world.announce(B, C, lost=(lost,))
+    world.dials.fail(C)
+    world.me.tell(Abort())
+    died.is_up = False
+    world.loop.run()
+    assert world.loop.clock.pending() == 0  # its timers died with it
+    world.dials.open.clear()
+    world.spawn()
+    assert world.dials.targets() == [target(5), B, C]
+    world.announce(left=(A, lost))
+    assert retired(connected) == ["it left discovery"]
+    world.dials.down(lost)
+    assert set(world.me.actor.links()) == {A, B, C, target(5)}
+
+
+def test_what_happened_while_it_was_down_is_handled_by_the_next():
+    world = Connector()
+    world.announce(A, B)
+    world.me.tell(Abort())
+    world.loop.run()
+    session = world.dials.up(A)
+    world.dials.fail(B)
+    world.spawn()
+    world.loop.run()
+    assert world.dials.targets() == [A, B]  # it cannot know that A was answered
+    assert retired(session) == []
+    assert retired(world.dials.up(A)) == ["it is not wanted any more"]
+    world.dials.up(B)
+    world.later(60.0)
+    assert world.dials.open == []
