@@ -5,213 +5,68 @@
     python -m samples.cluster --churn                           # SIGKILL one provider, start another, meanwhile
     python -m samples.cluster --balancer zfoo-2024              # the old balancer: ends with exit code 1
 
-One process offers two of the three service types, under different balancers. The consumer hosts the embedded
-discovery. The run ends with the verdict of samples/check_cluster.py, which shares no code with zfoo_py:
-exit code 0 if every answer was right, 1 if not, 2 if the cluster could not run.
+One process offers two of the three service types, under different balancers. This process hosts the embedded
+discovery and is the consumer. The run ends with the verdict of samples/check_cluster.py, which shares no code with
+zfoo_py: exit code 0 if every answer was right, 1 if not, 2 if the cluster could not run.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import itertools
 import json
 import resource
-import signal
-import subprocess
 import sys
-import time
 from collections import Counter
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from samples.check_cluster import Report, check, describe
-from samples.services import MODULES, PageAsk, SessionAsk, VisitAsk
-from samples.trace import AccessLog, Request, asks_of, synthetic
+from samples.providers import ProviderEndedError, Providers
+from samples.replay import Recorder, Replay
+from samples.services import MODULES
+from samples.trace import AccessLog, Request, synthetic
 from samples.zfoo_2024 import SharedMemo, Zfoo2024Balancer
-from zfoo_py import CallError, Node, NotReadyError, RemoteError, ZfooError
+from zfoo_py import Node, ZfooError
 from zfoo_py.consumer.balancer import BALANCERS
 from zfoo_py.events import MembershipChanged
 from zfoo_py.node import new_loop
-from zfoo_py.protocol.common import ErrorCode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from zfoo_py import Answer, Ask
+    from collections.abc import AsyncIterator, Iterable
 
 # What each module is balanced by unless --balancer says otherwise; the process "mixed-1" offers the last two.
-DEFAULT_BALANCERS = {"visits": "cached-consistent-hash", "sessions": "cached-consistent-hash", "pages": "consistent-hash"}
+DEFAULT_BALANCERS = {
+    "visits": "cached-consistent-hash",
+    "sessions": "cached-consistent-hash",
+    "pages": "consistent-hash",
+}
 # Balancers that promise to keep a key where it is; the referee holds them to it.
 KEEPS_KEYS = {"random": False}
 # A provider process is up within half a second; on a loaded machine it may take longer.
 START_LIMIT_S = 20.0
-# With churn: a provider is killed after this share of the run, another started after that one.
+DEFAULT_SECONDS = 10.0
+# With churn: a provider is killed after this share of the run, another started after that one, and the last part of
+# the run begins when it has joined.
 KILL_AT, START_AT, HOLD_AT = 0.3, 0.5, 0.7
 MEMO_SAMPLES = 20
 
 
-class Providers:
-    """The provider processes of this run; only these are ever signalled, by their ids."""
-
-    def __init__(self, discovery: str) -> None:
-        self._discovery = discovery
-        self._processes: dict[str, subprocess.Popen[bytes]] = {}
-
-    def start(self, name: str, modules: list[str]) -> None:
-        """Start one provider process."""
-        command = [sys.executable, "-m", "samples.services", "--id", name, "--discovery", self._discovery]
-        root = Path(__file__).resolve().parent.parent
-        self._processes[name] = subprocess.Popen([*command, "--provides", *modules], cwd=root)
-
-    def kill(self, name: str) -> None:
-        """SIGKILL one provider."""
-        process = self._processes.pop(name)
-        process.kill()
-        process.wait()
-
-    def stop(self) -> None:
-        """SIGTERM all, and SIGKILL those that do not end."""
-        for process in self._processes.values():
-            process.send_signal(signal.SIGTERM)
-        for process in self._processes.values():
-            try:
-                process.wait(timeout=5.0)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-        self._processes.clear()
-
-
-class Recorder:
-    """Writes the journal, and keeps it for the referee."""
-
-    def __init__(self, path: str | None) -> None:
-        self.records: list[dict[str, Any]] = []
-        self._file: TextIO | None = Path(path).open("w", encoding="utf-8") if path else None
-        self.latency_us: list[float] = []
-        self.versions: set[int] = set()
-
-    def write(self, record: dict[str, Any]) -> None:
-        """Take down one record; nothing after the end, when the cluster is taken apart."""
-        if self.records and self.records[-1]["kind"] == "end":
-            return
-        self.records.append(record)
-        if self._file is not None:
-            self._file.write(json.dumps(record) + "\n")
-
-    def membership(self, change: MembershipChanged) -> None:
-        """Take down what the consumer routes by from now on."""
-        self.versions.add(change.membership_version)
-        modules = {
-            module: [{"ring_name": ring_name, "served_by": node_id} for ring_name, node_id in providers]
-            for module, providers in change.modules.items()
-        }
-        self.write({"kind": "membership", "version": change.membership_version, "modules": modules})
-
-    def close(self) -> None:
-        """Close the file."""
-        if self._file is not None:
-            self._file.close()
-
-
-class Replay:
-    """Asks what the trace prescribes, with many asks in flight, and takes everything down."""
-
-    def __init__(self, node: Node, recorder: Recorder, requests: Iterator[Request], options: argparse.Namespace) -> None:
-        self._node = node
-        self._recorder = recorder
-        self._requests = requests
-        self._total = options.requests
-        self._seconds = options.seconds
-        self._numbers = itertools.count()
-        self.begun_at = time.perf_counter()
-        self.requests_begun = 0
-        self.asks_begun = 0
-        self.stopped_early = False
-        self.hold: asyncio.Event | None = None
-
-    def progress(self) -> float:
-        """Return the share of the run that is over, 0 … 1."""
-        if self._total:
-            return self.requests_begun / self._total
-        return min(1.0, (time.perf_counter() - self.begun_at) / self._seconds)
-
-    async def run(self, concurrency: int) -> float:
-        """Replay with that many requests in flight; return the seconds it took."""
-        self.begun_at = time.perf_counter()
-        async with asyncio.TaskGroup() as group:
-            for _ in range(concurrency):
-                group.create_task(self._worker())
-        return time.perf_counter() - self.begun_at
-
-    async def _worker(self) -> None:
-        for request in self._requests:
-            if self._seconds and time.perf_counter() - self.begun_at >= self._seconds:
-                self.stopped_early = True
-                return
-            if self.hold is not None and self.progress() >= HOLD_AT:
-                await self.hold.wait()
-            self.requests_begun += 1
-            questions = (
-                VisitAsk(request.client, request.bytes_sent),
-                SessionAsk(request.client, request.bytes_sent),
-                PageAsk(request.path),
-            )
-            # The numbers are taken together, and the asks made one after another: `n` is the order of asking.
-            asks = [(next(self._numbers), *each) for each in zip(asks_of(request), questions, strict=True)]
-            self.asks_begun += len(asks)
-            answers = [(n, prescribed, time.perf_counter(), self._ask(question)) for n, prescribed, question in asks]
-            for n, prescribed, asked_at, answer in answers:
-                await self._take(n, prescribed, asked_at, answer)
-
-    def _ask(self, question: Ask[Any]) -> Answer[Any]:
-        return self._node.consumer.async_ask(question)
-
-    async def _take(self, n: int, prescribed: Any, asked_at: float, answer: Answer[Any]) -> None:
-        record = {
-            "kind": "ask",
-            "n": n,
-            "module": prescribed.module,
-            "key": prescribed.key,
-            "bytes": prescribed.bytes_sent,
-            "served_by": None,
-            "count": None,
-            "may_have_run": None,
-        }
-        try:
-            packet = await answer
-        except CallError as error:
-            refused = isinstance(error, RemoteError) and error.code == ErrorCode.NOT_SERVED
-            record["outcome"] = "NotServed" if refused else type(error).__name__
-            record["may_have_run"] = error.may_have_run
-            record["served_by"] = answer.provider.partition(" | ")[0] or None
-        else:
-            self._recorder.latency_us.append((time.perf_counter() - asked_at) * 1e6)
-            record["outcome"] = "ok"
-            record["served_by"] = packet.served_by
-            record["count"] = packet.count
-        record["version"] = answer.membership_version or None
-        self._recorder.write(record)
+class CannotRunError(Exception):
+    """The cluster cannot run; the text says why."""
 
 
 async def run(options: argparse.Namespace) -> dict[str, Any]:
     """Run the cluster once and return its figures."""
-    recorder = Recorder(options.journal)
     balancers = {module: options.balancer or name for module, name in DEFAULT_BALANCERS.items()}
-    recorder.write(
-        {
-            "kind": "header",
-            "seed": options.seed,
-            "trace": options.trace,
-            "balancer": options.balancer or "as configured",
-            "balancers": balancers,
-            "keeps_keys": {module: KEEPS_KEYS.get(name, True) for module, name in balancers.items()},
-        }
-    )
     memo = SharedMemo()
     # Two nodes in one process: one hosts the embedded discovery on a free port, the other one replays.
-    async with Node(id="discovery", receivers=[], discovery={"address": "127.0.0.1:0", "host": True}) as discovery:
+    async with (
+        recording(options.journal) as recorder,
+        Node(id="discovery", receivers=[], discovery={"address": "127.0.0.1:0", "host": True}) as discovery,
+        asyncio.TaskGroup() as group,
+    ):
         node = Node(
             id="replay",
             consumes=[(MODULES[name], name, balancer) for name, balancer in balancers.items()],
@@ -220,48 +75,64 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
             balancers={"zfoo-2024": lambda given: Zfoo2024Balancer(given, memo)},
             ready_timeout_s=START_LIMIT_S,
         )
+        recorder.write(
+            {
+                "kind": "header",
+                "seed": options.seed,
+                "trace": options.trace,
+                "balancer": options.balancer or "as configured",
+                "balancers": balancers,
+                "keeps_keys": {module: KEEPS_KEYS.get(name, True) for module, name in balancers.items()},
+            }
+        )
         node.events.subscribe(MembershipChanged, recorder.membership)
-        processes = options.processes = Providers(discovery.discovery_address)
+        providers = Providers(discovery.discovery_address, group)
         try:
             for number in range(1, options.providers + 1):
-                processes.start(f"visits-{number}", ["visits"])
-            processes.start("sessions-1", ["sessions"])
-            processes.start("pages-1", ["pages"])
-            processes.start("mixed-1", ["sessions", "pages"])
+                await providers.start(f"visits-{number}", "visits")
+            await providers.start("sessions-1", "sessions")
+            await providers.start("pages-1", "pages")
+            await providers.start("mixed-1", "sessions", "pages")
             async with node:
-                return await replay(node, recorder, memo, options)
+                wanted = {"visits": options.providers, "sessions": 2, "pages": 2}
+                async with asyncio.timeout(START_LIMIT_S):
+                    await recorder.until(lambda members: {name: len(of) for name, of in members.items()} == wanted)
+                return await replay(node, providers, recorder, memo, options)
         finally:
-            processes.stop()
-            recorder.close()
+            await providers.stop()
 
 
-async def all_joined(recorder: Recorder, wanted: dict[str, int]) -> None:
-    """Wait until so many providers of each module are there."""
-    async with asyncio.timeout(START_LIMIT_S):
-        while True:
-            last = next((record for record in reversed(recorder.records) if record["kind"] == "membership"), None)
-            if last is not None and all(len(last["modules"][module]) >= count for module, count in wanted.items()):
-                return
-            await asyncio.sleep(0.01)
+@asynccontextmanager
+async def recording(journal: str | None) -> AsyncIterator[Recorder]:
+    """Give a recorder, and close its journal in the end."""
+    if journal is None:
+        yield Recorder(None)
+        return
+    try:
+        file = Path(journal).open("w", encoding="utf-8")  # noqa: ASYNC230, SIM115 - nothing else runs yet; closed below
+    except OSError as error:
+        raise CannotRunError(f"cannot write {journal}: {error.strerror}") from error
+    with file:
+        yield Recorder(file)
 
 
-async def replay(node: Node, recorder: Recorder, memo: SharedMemo, options: argparse.Namespace) -> dict[str, Any]:
+async def replay(
+    node: Node, providers: Providers, recorder: Recorder, memo: SharedMemo, options: argparse.Namespace
+) -> dict[str, Any]:
     """Replay the trace against the running cluster, with churn if asked for, and judge it."""
-    await all_joined(recorder, {"visits": options.providers, "sessions": 2, "pages": 2})
-    requests: Iterator[Request] = iter(AccessLog(options.trace)) if options.trace else synthetic(options.seed)
-    work = Replay(node, recorder, requests, options)
+    work = Replay(node, recorder, iter(trace_of(options)), total=options.requests, seconds=options.seconds)
     samples: list[dict[str, int]] = []
     async with asyncio.TaskGroup() as group:
-        running = group.create_task(work.run(options.concurrency))
-        helpers = [group.create_task(sample_memo(work, memo, samples))] if options.balancer == "zfoo-2024" else []
+        helpers = []
+        if options.balancer == "zfoo-2024":
+            helpers.append(group.create_task(sample_memo(work, memo, samples)))
         if options.churn:
-            work.hold = asyncio.Event()
-            helpers.append(group.create_task(churn(work, recorder, options)))
-        seconds = await running
+            work.hold_at(HOLD_AT)
+            helpers.append(group.create_task(churn(work, providers, recorder, options.providers + 1)))
+        seconds = await work.run(options.concurrency)
         for helper in helpers:
             helper.cancel()
-    stats = await node.consumer.stats()
-    services = stats["services"]
+    services = (await node.consumer.stats())["services"]
     recorder.write(
         {
             "kind": "end",
@@ -271,52 +142,47 @@ async def replay(node: Node, recorder: Recorder, memo: SharedMemo, options: argp
             "memo": samples or None,
         }
     )
-    again = AccessLog(options.trace) if options.trace else synthetic(options.seed)
-    return figures_of(check(recorder.records, again), recorder, services, seconds)
+    rss_mib = peak_rss_mib()  # before the referee takes its share
+    report = check(recorder.records(), trace_of(options))
+    return {**figures_of(report, recorder, services, seconds), "consumer_rss_mib": rss_mib}
 
 
-async def churn(work: Replay, recorder: Recorder, options: argparse.Namespace) -> None:
+def trace_of(options: argparse.Namespace) -> Iterable[Request]:
+    """Return the requests from the beginning."""
+    return AccessLog(options.trace) if options.trace else synthetic(options.seed)
+
+
+async def churn(work: Replay, providers: Providers, recorder: Recorder, number: int) -> None:
     """SIGKILL one provider, later start another, while the replay goes on."""
-    joined = asyncio.Event()
-    killed, started = "visits-2", f"visits-{options.providers + 1}"
-
-    def ring_name_of(name: str) -> str:
-        for record in reversed(recorder.records):
-            if record["kind"] == "membership":
-                for provider in record["modules"]["visits"]:
-                    if provider["served_by"] == name:
-                        return str(provider["ring_name"])
-        return ""
-
-    async def until(share: float) -> None:
-        while work.progress() < share:
-            await asyncio.sleep(0.002)
-
-    await until(KILL_AT)
-    ring_name = ring_name_of(killed)
-    options.processes.kill(killed)
+    killed, started = "visits-2", f"visits-{number}"
+    await work.reached(KILL_AT)
+    ring_name = recorder.members["visits"][killed]
+    await providers.kill(killed)
     recorder.write({"kind": "churn", "event": "killed", "served_by": killed, "ring_name": ring_name})
-    await until(START_AT)
-    options.processes.start(started, ["visits"])
+    await work.reached(START_AT)
+    await providers.start(started, "visits")
     async with asyncio.timeout(START_LIMIT_S):
-        while not ring_name_of(started):
-            await asyncio.sleep(0.005)
-    recorder.write({"kind": "churn", "event": "started", "served_by": started, "ring_name": ring_name_of(started)})
-    joined.set()
-    assert work.hold is not None
-    work.hold.set()
+        await recorder.until(lambda members: started in members["visits"] and killed not in members["visits"])
+    ring_name = recorder.members["visits"][started]
+    recorder.write({"kind": "churn", "event": "started", "served_by": started, "ring_name": ring_name})
+    work.release()
 
 
 async def sample_memo(work: Replay, memo: SharedMemo, samples: list[dict[str, int]]) -> None:
     """Look at the old balancer's memo now and then."""
     for number in range(1, MEMO_SAMPLES + 1):
-        while work.progress() < number / (MEMO_SAMPLES + 1):
-            await asyncio.sleep(0.005)
+        await work.reached(number / (MEMO_SAMPLES + 1))
         samples.append({"n": work.asks_begun, "entries": len(memo.providers), "gone": memo.gone()})
 
 
+def peak_rss_mib() -> float:
+    """Return the most memory this process has had."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (1024 * 1024 if sys.platform == "darwin" else 1024), 1)
+
+
 def figures_of(report: Report, recorder: Recorder, services: dict[str, Any], seconds: float) -> dict[str, Any]:
-    """Return the JSON object that the run prints."""
+    """Return the JSON object that the run prints, with the verdict in words as "text"."""
     latency = sorted(recorder.latency_us) or [0.0]
     hits = sum(figures["hits"] for figures in services.values())
     picks = hits + sum(figures["misses"] for figures in services.values())
@@ -330,55 +196,99 @@ def figures_of(report: Report, recorder: Recorder, services: dict[str, Any], sec
         "evictions": dict(evictions),
         "asks_per_second": round(report.answered / seconds),
         "latency_us": {"p50": round(latency[len(latency) // 2]), "p99": round(latency[int(len(latency) * 0.99)])},
-        "consumer_rss_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
         "seconds": round(seconds, 2),
         "text": describe(report),
     }
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run the sample; return the exit code."""
-    parser = argparse.ArgumentParser(prog="samples.cluster", description=__doc__.partition("\n")[0])  # type: ignore[union-attr]
-    parser.add_argument("--trace", metavar="FILE", help="combined access log to replay, plain or gzip")
-    parser.add_argument("--seed", type=int, default=1, help="of the synthetic trace (default 1)")
-    parser.add_argument("--providers", type=int, default=3, help="of visits (default 3)")
-    parser.add_argument("--seconds", type=float, default=None, help="stop after so long (default: 10, or the trace's end)")
-    parser.add_argument("--concurrency", type=int, default=64, help="requests in flight (default 64)")
-    names = sorted([*BALANCERS, "zfoo-2024"])
-    parser.add_argument("--balancer", choices=names, help="for all service types")
-    parser.add_argument("--churn", action="store_true", help="SIGKILL one provider and start another meanwhile")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--journal", metavar="FILE", help="write the journal for samples/check_cluster.py")
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    """Read the command line; a wrong one ends the program with exit code 2."""
+    parser = argparse.ArgumentParser(prog="samples.cluster", description=__doc__.partition("\n")[0])
+    add = parser.add_argument
+    add("--trace", metavar="FILE", help="combined access log to replay, plain or gzip")
+    add("--seed", type=int, default=1, help="of the synthetic trace (default 1)")
+    add("--providers", type=int, default=3, help="of visits (default 3)")
+    add("--seconds", type=float, help=f"stop after so long (default {DEFAULT_SECONDS:g}, or the trace's end)")
+    add("--concurrency", type=int, default=64, help="requests in flight (default 64)")
+    add("--balancer", choices=sorted([*BALANCERS, "zfoo-2024"]), help="for all service types")
+    add("--churn", action="store_true", help="SIGKILL one provider and start another meanwhile")
+    add("--json", action="store_true", help="print one JSON object")
+    add("--journal", metavar="FILE", help="write the journal for samples/check_cluster.py")
     options = parser.parse_args(argv)
-    if options.churn and options.providers < 2:
-        parser.error("--churn kills visits-2: it needs at least two --providers")
     if options.providers < 1 or options.concurrency < 1:
         parser.error("--providers and --concurrency must be at least 1")
-    options.requests = 0
+    if options.churn and options.providers < 2:
+        parser.error("--churn kills visits-2: it needs at least two --providers")
+    if options.seconds is not None and not 0 < options.seconds < float("inf"):
+        parser.error("--seconds must be more than 0")
+    if options.seconds is None:
+        options.seconds = 0.0 if options.trace else DEFAULT_SECONDS
+    return options
+
+
+def count_requests(trace: str | None) -> int:
+    """Return how many requests a log holds; 0 for the synthetic trace, which has no end.
+
+    Raises:
+        CannotRunError: it cannot be read, or holds none.
+    """
+    if not trace:
+        return 0
     try:
-        if options.trace and not options.seconds:
-            options.requests = sum(1 for _ in AccessLog(options.trace))
-            if not options.requests:
-                parser.error(f"{options.trace} holds no web request in combined log format")
-        elif not options.seconds:
-            options.seconds = 10.0
+        requests = sum(1 for _ in AccessLog(trace))
+    except OSError as error:
+        raise CannotRunError(f"cannot read {trace}: {error.strerror}") from error
+    except ValueError as error:
+        raise CannotRunError(str(error)) from error
+    if not requests:
+        raise CannotRunError(f"{trace} holds no web request in combined log format")
+    return requests
+
+
+def show(figures: dict[str, Any]) -> None:
+    """Tell the figures to a person."""
+    latency = figures["latency_us"]
+    print(figures["text"])
+    print(
+        f"{figures['asks_per_second']:,} asks/s, p50 {latency['p50']:,} µs, p99 {latency['p99']:,} µs; "
+        f"cache {figures['cache_entries']:,} entries, hit ratio {figures['hit_ratio']}, "
+        f"evictions {figures['evictions']}, consumer {figures['consumer_rss_mib']} MiB"
+    )
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the sample; return the exit code."""
+    options = parse(argv)
+    try:
+        options.requests = count_requests(options.trace)
         with asyncio.Runner(loop_factory=new_loop) as runner:
             figures = runner.run(run(options))
-    except (OSError, ValueError, NotReadyError, ZfooError, TimeoutError) as error:
-        print(f"the cluster could not run: {type(error).__name__}: {error}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("interrupted; every provider was stopped", file=sys.stderr)
+        return 130
+    except (CannotRunError, ZfooError, OSError, ExceptionGroup) as error:
+        print(f"the cluster could not run: {sentence(error)}", file=sys.stderr)
         return 2
-    text = figures.pop("text")
     if options.json:
+        del figures["text"]
         print(json.dumps(figures))
     else:
-        print(text)
-        latency = figures["latency_us"]
-        print(
-            f"{figures['asks_per_second']:,} asks/s, p50 {latency['p50']:,} µs, p99 {latency['p99']:,} µs; "
-            f"cache {figures['cache_entries']:,} entries, hit ratio {figures['hit_ratio']}, "
-            f"evictions {figures['evictions']}, consumer {figures['consumer_rss_mib']} MiB"
-        )
+        show(figures)
     return 0 if figures["verdict"] == "right" else 1
+
+
+def sentence(error: Exception) -> str:
+    """Say why the cluster could not run; what is no known reason keeps its traceback."""
+    while isinstance(error, ExceptionGroup):
+        known = [one for one in error.exceptions if isinstance(one, (ProviderEndedError, ExceptionGroup))]
+        error = (known or error.exceptions)[0]
+    if isinstance(error, (CannotRunError, ProviderEndedError, ZfooError)):
+        return str(error)
+    if isinstance(error, TimeoutError):
+        return f"the providers did not all join within {START_LIMIT_S:g} s"
+    if isinstance(error, OSError):
+        return str(error)
+    raise error
 
 
 if __name__ == "__main__":

@@ -9,6 +9,10 @@ provider of the right type, which is what `make cluster` checks.
 from __future__ import annotations
 
 import argparse
+import asyncio
+import os
+import signal
+import sys
 from collections import Counter
 
 from zfoo_py import Ask, Node, Packet, ProtocolModule, Session, packet_receiver
@@ -106,18 +110,31 @@ class Counts:
         return PageAnswer(ask.path, self.views[ask.path], self.served_by)
 
 
+def stop_with_stdin(_: Node) -> None:
+    """Stop this process in order when its stdin closes: then whoever started it is gone."""
+    loop = asyncio.get_running_loop()
+
+    def closed() -> None:
+        loop.remove_reader(sys.stdin.fileno())
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    loop.add_reader(sys.stdin.fileno(), closed)
+
+
 def main() -> None:
     """Run one provider until it is told to stop."""
     parser = argparse.ArgumentParser(description="One provider of the cluster sample.")
     parser.add_argument("--id", required=True)
     parser.add_argument("--provides", nargs="+", required=True, choices=sorted(MODULES))
     parser.add_argument("--discovery", required=True, help="host:port of the embedded discovery")
+    parser.add_argument("--stop-with-stdin", action="store_true", help="stop when stdin closes")
     options = parser.parse_args()
     Node(
         id=options.id,
         provides=[MODULES[name] for name in options.provides],
         receivers=[Counts(options.id)],
         discovery={"kind": "embedded", "address": options.discovery},
+        on_start=stop_with_stdin if options.stop_with_stdin else None,
     ).run()
 
 

@@ -13,10 +13,13 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from zfoo_py.node import new_loop
-
-# libuv opens one pipe per process with its first loop and keeps it: let it be there before the first test.
-new_loop().close()
+try:
+    import uvloop
+except ImportError:  # not on every platform
+    pass
+else:
+    # libuv opens one pipe per process with its first loop and keeps it: let it be there before the first test.
+    uvloop.new_event_loop().close()
 
 
 # No deadline per example: a busy machine is not a bug.

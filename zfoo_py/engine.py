@@ -383,7 +383,9 @@ class Engine:
         except TimeoutError as error:
             missing = self.missing()
             trouble = self._discovery.trouble()
-            why = f"; {trouble}" if trouble else ": is one running, and registered with the same discovery?"
+            where = ", ".join(self._config.discovery.addresses)
+            hint = f"listening at {where}" if where else "registered with the same discovery"
+            why = f"; {trouble}" if trouble else f": is one running, and {hint}?"
             names = ", ".join(repr(name) for name in missing)
             msg = f"no provider of module {names} within {self._limits.ready_timeout_s} s{why}"
             raise NotReadyError(msg, missing=missing) from error

@@ -172,10 +172,12 @@ class DecodeError(RemoteProtocolError, ValueError):
 
     Attributes:
         signal_id: the ask's signal id, if the attachment was readable and asked for an answer; else None.
+        answers: the signal id of the ask that it answers, if it is an answer; else None.
     """
 
-    def __init__(self, message: str, *, signal_id: int | None = None) -> None:
+    def __init__(self, message: str, *, signal_id: int | None = None, answers: int | None = None) -> None:
         self.signal_id = signal_id
+        self.answers = answers
         super().__init__(message)
 
 

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import threading
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Self
 
 from loguru import logger
@@ -23,6 +24,7 @@ from zfoo_py.events import Events, NodeStarted, NodeStopping
 from zfoo_py.net import tcp_io
 from zfoo_py.net.messages import ListSessions
 from zfoo_py.protocol.packet import DEFAULT_TABLE
+from zfoo_py.router.call import current_call
 from zfoo_py.router.receivers import check_provided, collect_receivers
 
 if TYPE_CHECKING:
@@ -121,6 +123,7 @@ class Node:
         self._engine: Engine | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: _LoopThread | None = None
+        self._stopping: asyncio.Task[None] | None = None
         imported = [_import(name, f"app.imports[{index}]") for index, name in enumerate(config.imports)]
         if config.modules:
             table.declare(config.modules)
@@ -272,20 +275,46 @@ class Node:
         return self
 
     async def stop(self) -> None:
-        """Leave discovery, finish what is in work up to ``drain_timeout_s``, and end everything. Idempotent."""
-        if self._state != "up" or self._engine is None:
-            if self._state == "new":
-                self._state = "stopped"
+        """Leave discovery, finish what is in work up to ``drain_timeout_s``, and end everything. Idempotent.
+
+        In a receiver it begins and does not wait: the node waits for its receivers.
+
+        Raises:
+            Exception: what ``on_stop`` raised, once everything has ended.
+        """
+        if self._state == "new":
+            self._state = "stopped"
+        elif self._state == "up":
+            self._state = "stopping"
+            context = copy_context()
+            context.run(current_call.set, None)  # the end of the node belongs to no receiver
+            self._stopping = asyncio.create_task(self._stop(), name=f"zfoo_py stop of {self.id}", context=context)
+        stopping = self._stopping
+        if stopping is None or current_call.get() is not None:
             return
-        self._state = "stopping"
+        try:
+            await asyncio.shield(stopping)
+        except asyncio.CancelledError:
+            stopping.cancel()  # no more draining
+            await asyncio.wait({stopping})
+            raise
+
+    async def _stop(self) -> None:
+        assert self._engine is not None
+        failure: Exception | None = None
         self.events.publish(NodeStopping(self.id))
         try:
-            await _call_hook(self._on_stop, self)
+            try:
+                await _call_hook(self._on_stop, self)
+            except Exception as error:  # noqa: BLE001 - the peers' asks are not to suffer for it
+                failure = error
             await self._engine.drain()
         finally:
             await self._engine.stop()
             self._state = "stopped"
         logger.info("node {} has stopped", self.id)
+        if failure is not None:
+            raise failure
 
     async def __aenter__(self) -> Self:
         return await self.start()

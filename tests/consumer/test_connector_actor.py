@@ -222,12 +222,12 @@ def test_silence_ends_the_attempts_to_reach_somebody_who_is_not_there(silence):
     assert (world.dials.open, world.loop.clock.pending()) == ([], 0)
 
 
-def test_who_is_lost_and_announced_at_once_stays_wanted():
+@pytest.mark.parametrize("words", [[{"also": (A,)}], [{}, {"also": (A,), "lost": ()}]])
+def test_who_is_lost_and_announced_at_once_or_after_that_stays_wanted(words):
     world = Connector()
     [session] = world.connect(A)
-    world.announce(A, lost=(A,))
-    world.announce(lost=(A,))
-    world.announce(A)
+    for word in words:
+        world.announce(*word.get("also", ()), lost=word.get("lost", (A,)))
     world.dials.down(A)
     world.later(FIRST_S)
     assert (world.dials.targets(), retired(session)) == ([A], [])
@@ -306,12 +306,12 @@ def test_a_session_to_a_target_nobody_knows_any_more_is_retired():
 # ---------------------------------------------------------------------------------------------------- restart
 def test_a_new_connector_keeps_the_sessions_and_dials_the_others():
     world = Connector()
-    lost = target(4)
-    connected, _, died = world.connect(A, lost, target(5))
-    world.announce(B, C, lost=(lost,))
+    lost, lost_and_died = target(4), target(6)
+    connected, _, died, gone = world.connect(A, lost, target(5), lost_and_died)
+    world.announce(B, C, lost=(lost, lost_and_died))
     world.dials.fail(C)
     world.me.tell(Abort())
-    died.is_up = False
+    died.is_up = gone.is_up = False
     world.loop.run()
     assert world.loop.clock.pending() == 0  # its timers died with it
     world.dials.open.clear()

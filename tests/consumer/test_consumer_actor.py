@@ -26,9 +26,9 @@ VISITS = registration(1, "visits")
 class Boom(Balancer):
     """A policy that raises wherever it is told to, and picks the first provider otherwise."""
 
-    def __init__(self, *where, error=ZeroDivisionError("boom")):
+    def __init__(self, *where, error=None):
         self.where = where
-        self.error = error
+        self.error = error or ZeroDivisionError("boom")
 
     def do(self, where):
         if where in self.where:
@@ -315,12 +315,12 @@ def test_a_send_that_cannot_be_delivered_fails_its_future_and_is_told_once():
 
 
 # ------------------------------------------------------------------------------------- policies that raise
-class Unspeakable(Exception):
+class UnspeakableError(Exception):
     def __str__(self):
         raise RuntimeError("no words")
 
 
-@pytest.mark.parametrize("error", [ValueError("boom"), Unspeakable(), LookupError()])
+@pytest.mark.parametrize("error", [ValueError("boom"), UnspeakableError(), LookupError()])
 def test_a_policy_that_raises_fails_that_order_only(error):
     world = ConsumerWorld(service("visits", Boom("pick", error=error)), service("pages"))
     ref = world.up(1, registration(1, "visits", "pages"))

@@ -50,6 +50,12 @@ class CoreActor(LoopActor):
         """Fail what the message asked for with a typed error. The default logs it."""
         logger.opt(exception=error).error("{} survived a failed turn ({})", self, type(message).__name__)
 
+    def _end(self, error: BaseException | None) -> None:
+        core_ref = self.core_ref
+        if core_ref is not None and core_ref.actor is self and not self.actor_inbox.closed:
+            core_ref.hold()  # before the inbox closes: no thread is to meet a closed one
+        super()._end(error)
+
     def give_back(self, left: list[Any]) -> None:
         """Keep what is left for the actor's successor, if there will be one."""
         if self.core_ref is None or not self.core_ref.died(left):
@@ -102,8 +108,16 @@ class CoreRef:
         if self.ref is not None and self.actor is not None:
             with self._lock:
                 kept, self._kept = self._kept, deque()
+                self.ref.actor_inbox.heir = None
                 self.tell = self.ref.tell
             self.actor.give_back(list(kept))
+
+    def hold(self) -> None:
+        """Keep what is told from now on: the actor is about to end. `died` follows. On the loop's thread."""
+        if self._on_death is not None and self.ref is not None:
+            with self._lock:
+                self.tell = self._keep
+            self.ref.actor_inbox.heir = self
 
     def died(self, left: list[Any]) -> bool:
         """Keep what the dead actor had not handled, and ask for a new one. On the loop's thread.
@@ -113,13 +127,15 @@ class CoreRef:
         """
         if self._on_death is None:
             return False
+        orders = []
+        for item in left:
+            if type(item) is Envelope and type(item.message) in {ActorStop, Abort}:
+                if item.reply_to is not None:
+                    cast("LoopFuture[Any]", item.reply_to).settle()
+            else:
+                orders.append(item)
         with self._lock:
-            for item in left:
-                if type(item) is Envelope and type(item.message) in {ActorStop, Abort}:
-                    if item.reply_to is not None:
-                        cast("LoopFuture[Any]", item.reply_to).settle()
-                else:
-                    self._kept.append(item)
+            self._kept.extendleft(reversed(orders))  # told before what was kept meanwhile
             self.tell = self._keep
         self._on_death(self)
         return True

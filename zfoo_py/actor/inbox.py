@@ -12,6 +12,7 @@ from pykka._envelope import Envelope
 from zfoo_py.errors import InboxFullError
 
 if TYPE_CHECKING:
+    from zfoo_py.actor.core_actor import CoreRef
     from zfoo_py.actor.future import LoopFuture
     from zfoo_py.actor.loop_actor import LoopActor
     from zfoo_py.actor.runtime import Runtime
@@ -37,6 +38,7 @@ class LoopInbox:
         "closed",
         "control",
         "foreign",
+        "heir",
         "limit",
         "normal",
         "runtime",
@@ -52,6 +54,7 @@ class LoopInbox:
         self.normal: deque[Any] = deque()
         self.control = NO_CONTROL
         self.limit = runtime.inbox_limit_messages
+        self.heir: CoreRef | None = None  # who takes what other threads told a core actor that has died meanwhile
         self.foreign = 0  # messages of other threads on their way here that count against the bound
         self.stops = 0  # stop orders in `normal`: they do not count against the bound
         self.scheduled = False
@@ -89,6 +92,9 @@ class LoopInbox:
 
     def refuse(self, item: Any, *, dead: bool) -> None:
         """Give a message back that this inbox cannot take. On the loop's thread."""
+        if self.heir is not None and type(item) is not Envelope:
+            self.heir.tell(item)
+            return
         name = self.actor_class.__name__
         error: Exception = ActorDeadError(f"{name} not found") if dead else InboxFullError(name, self.limit)
         if type(item) is Envelope:

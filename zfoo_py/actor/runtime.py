@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from loguru import logger
 from pykka import ActorDeadError
+from pykka._envelope import Envelope
 
 from zfoo_py.errors import InboxFullError
 
@@ -226,6 +227,9 @@ class Runtime:
         """Take a message of another thread; one wake-up of the loop serves a whole batch."""
         with self._foreign_lock:
             if inbox.closed:
+                if inbox.heir is not None and type(item) is not Envelope:
+                    inbox.heir.tell(item)
+                    return
                 msg = f"{inbox.actor_class.__name__} not found"
                 raise ActorDeadError(msg)
             counts = not control and not unbounded

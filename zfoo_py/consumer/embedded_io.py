@@ -137,8 +137,10 @@ class EmbeddedDiscovery:
             return
         self._reason = fact.reason
         self._failures += 1
-        if self._failures == 1 and isinstance(fact, TargetDown):
-            self._warn(f"lost discovery at {self._target.address} ({fact.reason}); what is known stays")
+        if self._failures == 1:
+            is_lost = isinstance(fact, TargetDown)
+            lost = f"lost discovery at {self._target.address} ({fact.reason}); what is known stays"
+            self._warn(lost if is_lost else f"{self.trouble()}; this node tries again and again")
         wait_s = backoff_s(self._failures, self._reconnect_min_s, self._reconnect_max_s, self._jitter())
         self._timer = self._timers.call_later(wait_s, self._open_session, self._target, self._report)
 

@@ -3,6 +3,7 @@
 Consumer (facade)  → ConsumerActor    AskRecord (zfoo_py.net.messages), SendOrder, Retry
 RegistryActor      → ConsumerActor    Snapshot, MembershipChange (zfoo_py.net.messages)
 anyone             → ConsumerActor    WhenReady, TakeStats (questions), RegistryRestarted
+timers             → ConsumerActor    Tick, Sweep
 Discovery          → ConnectorActor   Announced
 SessionActor       → ConnectorActor   TargetUp, TargetDown
 dialling           → ConnectorActor   DialFailed; its own timer: Redial

@@ -16,6 +16,7 @@ from zfoo_py.net.messages import LostInFlight, Undelivered
 from zfoo_py.protocol.common import MAY_NOT_HAVE_RUN
 
 if TYPE_CHECKING:
+    from zfoo_py.errors import DecodeError
     from zfoo_py.net.messages import Outbound, Send
     from zfoo_py.net.session import Session
     from zfoo_py.protocol.common import Error
@@ -33,6 +34,7 @@ __all__ = [
     "timed_out",
     "too_large",
     "too_many_pending",
+    "undecodable",
     "unexpected",
 ]
 
@@ -51,6 +53,13 @@ def unexpected(outbound: Outbound, packet: Packet, session: Session) -> Unexpect
         f"{call.binding.packet_class.__name__} was answered with {type(packet).__name__}, not with {wanted}: "
         f"look at what its receiver returns, or at the answer class asked for"
     )
+    return UnexpectedPacketError(msg, **_about(outbound, session, may_have_run=True))
+
+
+def undecodable(outbound: Outbound, error: DecodeError, session: Session) -> UnexpectedPacketError:
+    """Return the error of an ask whose answer cannot be decoded."""
+    name = outbound.call.binding.packet_class.__name__
+    msg = f"the answer to {name} cannot be decoded ({error}): do both nodes declare its class alike?"
     return UnexpectedPacketError(msg, **_about(outbound, session, may_have_run=True))
 
 

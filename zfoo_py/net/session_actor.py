@@ -94,13 +94,9 @@ class SessionActor(LoopActor):
         self._report: tuple[m.SessionUp, m.ProviderUp | None] | None = None
         self._provider_is_up = False
         self._retiring = ""
-        self.frames_in = 0
-        self.frames_out = 0
-        self.bytes_in = 0
-        self.bytes_out = 0
+        self.frames_in = self.frames_out = self.bytes_in = self.bytes_out = 0
         self.ended: LoopFuture[None] = LoopFuture()
-        self.late_answers = 0
-        self.undecodable = 0
+        self.late_answers = self.undecodable = 0
 
     # --- Pykka's hooks
 
@@ -140,7 +136,7 @@ class SessionActor(LoopActor):
             if self._state is SessionState.DOWN:
                 return
             self._frame(body)
-        if chunk.error is not None:
+        if chunk.error is not None and self._state is not SessionState.DOWN:
             self._env.warn(self.session.peer, f"closed the session with {self.session.peer}: {chunk.error}")
             self._down(str(chunk.error))
 
@@ -161,9 +157,8 @@ class SessionActor(LoopActor):
                 handler(self, packet)
             elif self._env.receive(self.session, binding, packet, attachment):
                 self._in_work += 1
-                if self._in_work >= self._limits.max_in_work_per_session and self._reading:
-                    self._reading = False  # TCP carries the pressure back
-                    self._connection.pause_reading()
+                if self._in_work >= self._limits.max_in_work_per_session:
+                    self._stop_reading()
 
     def _answered(self, signal_id: int, packet: Packet) -> None:
         outbound = self._pending.take(signal_id)
@@ -187,6 +182,9 @@ class SessionActor(LoopActor):
             self._down("the first frame is no Hello")
         elif error.signal_id is not None:
             self._reply_error(error.signal_id, ErrorCode.BAD_PACKET, str(error))
+        elif error.answers is not None and (outbound := self._pending.take(error.answers)) is not None:
+            outbound.call.answer.settle(error=failures.undecodable(outbound, error, self.session))
+            self._close_when_idle()
 
     # --- the Hello
 
@@ -204,8 +202,7 @@ class SessionActor(LoopActor):
             return
         registration = parse(packet.registration) if packet.registration else None
         session = self.session
-        session.kind = packet.kind
-        session.node_id = packet.node_id
+        session.kind, session.node_id = packet.kind, packet.node_id
         if packet.kind == "node":
             self._connection.limit_frames(self._limits.max_frame_bytes)
         if packet.max_frame_bytes > ATTACHMENT_BYTES:
@@ -273,14 +270,8 @@ class SessionActor(LoopActor):
             call.answer.settle(error=failures.too_large(outbound, self.session, self._max_head_bytes))
             return
         signal_id = pending.add(outbound)
-        lane = outbound.lane
-        frame = self._codec.ask_frame(
-            call.head,
-            signal_id,
-            CLIENT_KEYLESS if lane is None else CLIENT_KEYED,
-            NO_LANE if lane is None else lane,
-            int(remaining_s * 1000.0) + 1,
-        )
+        client, lane = (CLIENT_KEYLESS, NO_LANE) if outbound.lane is None else (CLIENT_KEYED, outbound.lane)
+        frame = self._codec.ask_frame(call.head, signal_id, client, lane, int(remaining_s * 1000.0) + 1)
         self._timers.expire_at(call.deadline_s)
         if self._has_room():
             self._write(frame)
@@ -288,7 +279,7 @@ class SessionActor(LoopActor):
             self._parked.add(signal_id, frame, outbound)
 
     def _send(self, send: m.Send) -> None:
-        if not self._can_write():
+        if not self.session.is_up:
             failures.return_send(send, f"the session is {self._state.name.lower()}")
             return
         if len(send.head) > self._max_head_bytes:
@@ -302,7 +293,7 @@ class SessionActor(LoopActor):
             send.sent.settle(None)
 
     def _reply(self, reply: m.Reply) -> None:
-        if self._can_write():
+        if self.session.is_up:
             if len(reply.head) > self._max_head_bytes:
                 text = f"the answer has {len(reply.head)} bytes, and this peer takes at most {self._max_head_bytes}"
                 self._reply_error(reply.signal_id, ErrorCode.ANSWER_TOO_LARGE, text)
@@ -316,7 +307,17 @@ class SessionActor(LoopActor):
 
     def _finished(self, _: m.Finished | None) -> None:
         self._in_work -= 1
-        if not self._reading and self._in_work <= self._limits.max_in_work_per_session // 2:
+        if not self._reading:
+            self._read_again()
+
+    def _stop_reading(self) -> None:
+        if self._reading:
+            self._reading = False  # TCP carries the pressure back
+            self._connection.pause_reading()
+
+    def _read_again(self) -> None:
+        is_deaf = self.session.kind == "client" and self._connection.is_full
+        if not is_deaf and self._in_work <= self._limits.max_in_work_per_session // 2:
             self._reading = True
             self._connection.resume_reading()
 
@@ -338,10 +339,6 @@ class SessionActor(LoopActor):
             self._close_when_idle()
 
     # --- writing
-
-    def _can_write(self) -> bool:
-        state = self._state
-        return state is SessionState.UP or state is SessionState.DRAINING
 
     def _has_room(self) -> bool:
         return not self._connection.is_full and self._out_bytes < self._limits.outbox_limit_bytes
@@ -371,16 +368,19 @@ class SessionActor(LoopActor):
 
     def _write_paused(self, _: m.WritePaused) -> None:
         self.session.writable = False
+        if self.session.kind == "client":  # it does not read its answers; two nodes would wait for each other so
+            self._stop_reading()
 
     def _write_resumed(self, _: m.WriteResumed) -> None:
         self.session.writable = not self._connection.is_full
+        self._read_again()
         while self._has_room() and (frame := self._parked.next_frame(self._pending)) is not None:
             self._write(frame)
 
     # --- heartbeat: any frame is a sign of life; silence is asked about once
 
     def _heartbeat_due(self, _: m.HeartbeatDue) -> None:
-        if not self._can_write():
+        if not self.session.is_up:
             return
         verdict, next_s = self._heartbeat.due(self.frames_in, is_reading=self._reading)
         if verdict is Verdict.DEAD:

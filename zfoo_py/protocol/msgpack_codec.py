@@ -131,7 +131,8 @@ class MsgpackCodec:
 
         Raises:
             DecodeError: it holds no packet of this table, whole and of the declared types; nothing else is raised.
-                Its `signal_id` is that of the ask which it would have been, if that much could be read.
+                Its `signal_id` is that of the ask which it would have been, if that much could be read; `answers`
+                that of the ask which it would have answered.
         """
         attachment: Attachment | None = None
         try:
@@ -237,10 +238,11 @@ def _decode_error(error: Exception, attachment: Attachment | None) -> DecodeErro
     text = str(error)
     if not isinstance(error, MismatchError):
         text = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    signal_id = None
-    if type(attachment) is SignalAttachment and attachment.client != CLIENT_ANSWER:
-        signal_id = attachment.signal_id
-    return DecodeError(text, signal_id=signal_id)
+    if type(attachment) is not SignalAttachment:
+        return DecodeError(text)
+    if attachment.client == CLIENT_ANSWER:
+        return DecodeError(text, answers=attachment.signal_id)
+    return DecodeError(text, signal_id=attachment.signal_id)
 
 
 def _shown(number: object) -> str:

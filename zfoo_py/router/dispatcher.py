@@ -107,6 +107,7 @@ class Dispatcher:
         self._ready = self._drivers.ready
         self._work = WorkQueue(runtime, limits.workers, limits.max_in_work, self._call_ended, self._batch_done)
         self._wake_scheduled = False
+        self._is_stopped = False
         self.in_work = 0
         self.received = 0
         self.expired = 0
@@ -162,6 +163,9 @@ class Dispatcher:
         return True
 
     def _queue(self, call: Call) -> None:
+        if self._is_stopped:
+            self._drop(call)
+            return
         self.in_work += 1
         self._ready.append(call)
         if not self._wake_scheduled:
@@ -403,4 +407,12 @@ class Dispatcher:
     async def stop(self) -> LoopFuture[None]:
         """Cancel the receivers that are still suspended, and ask the workers to stop; ends when they have."""
         await self._drivers.stop()
+        self._is_stopped = True
+        for call in (*self._ready, *self._lanes.take_waiting(), *self._work.take_waiting()):
+            self._drop(call)
         return self._work.stop()
+
+    def _drop(self, call: Call) -> None:
+        """Let nobody wait for own work that will not run; peers hear of the end of their sessions."""
+        if call.outcome is not None:
+            call.outcome.settle(error=ZfooError(f"{call.receiver.where} did not run: the node has stopped"))

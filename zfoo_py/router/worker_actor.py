@@ -154,6 +154,14 @@ class WorkQueue:
             self._finished(*results.popleft())
         self._batch_done()
 
+    def take_waiting(self) -> list[Call]:
+        """Remove and return the calls that no worker has begun."""
+        waiting = []
+        with suppress(IndexError):
+            while True:  # workers take from it meanwhile
+                waiting.append(self._calls.popleft())
+        return waiting
+
     def stop(self) -> LoopFuture[None]:
         """Ask all workers to stop after the call they are at; the future ends when they all have.
 
