@@ -29,6 +29,7 @@ from tests.support.nodes import (
     pair,
     pending,
     provider_at,
+    providers,
     sessions_of,
     tallies,
 )
@@ -36,12 +37,6 @@ from zfoo_py import CallError, ConfigError, Node, NotReadyError, Session, Sessio
 from zfoo_py.events import MembershipChanged, NodeStarted, NodeStopping, ProviderDown, ProviderUp
 
 ROOT = Path(__file__).resolve().parent.parent
-
-
-def providers(node):
-    """Return the ids of the providers that a consumer knows."""
-    [service] = node._engine._services
-    return sorted(provider.node_id for provider in service.view.providers)
 
 
 class Load:
@@ -153,7 +148,7 @@ def test_a_receiver_that_never_ends_is_waited_for_up_to_drain_timeout_s():
         async with pair(provider={"drain_timeout_s": 0.05}, ask_timeout_s=HANG_S) as (served, p, c):
             answer = c.consumer.async_ask(TallyAsk("a", "wait"))
             await served.started.wait()
-            behind = [p.run_in_lane("a", run) for run in (lambda: None, served.go_on.wait)]
+            behind = [p.run_in_lane("a", served.go_on.wait) for _ in range(2)]
             await p.stop()
             with pytest.raises(CallError) as caught:
                 await answer
@@ -176,13 +171,12 @@ def test_a_receiver_may_stop_its_node():
             return TallyAnswer("stopping", 1, "p")
 
     async def main():
-        async with pair(Stops.__new__(Stops), provider={"receivers": [Stops()]}) as (_, p, c):
+        async with pair(provider={"receivers": [Stops()]}) as (_, p, c):
             assert (await c.consumer.async_ask(TallyAsk("a"))).key == "stopping"
             await p.stop()
             assert "stopped" in repr(p)
             assert not p._engine.runtime.actors
 
-    Stops.go_on = asyncio.Event()
     asyncio.run(main())
 
 
@@ -199,8 +193,7 @@ def test_everybody_who_stops_a_node_waits_for_its_end():
             with pytest.raises(asyncio.CancelledError):
                 await first
             assert "stopped" in repr(p)
-            with pytest.raises(asyncio.CancelledError):
-                await second
+            await second
             with pytest.raises(CallError):
                 await answer
 
@@ -243,7 +236,7 @@ def test_an_on_start_that_raises_ends_the_node():
         with pytest.raises(ValueError, match="my hook"):
             await p.start()
         host, _, port = p.address.rpartition(":")
-        with pytest.raises(OSError, match="refused|failed"):
+        with pytest.raises(OSError, match=r"refused|failed"):
             await asyncio.open_connection(host, int(port))
         with pytest.raises(ZfooError, match="the node is stopped"):
             _ = p.consumer
@@ -428,8 +421,8 @@ def test_nodes_may_be_there_before_their_discovery():
                     await starting
                     assert (await consumer.consumer.async_ask(TallyAsk("a"))).served_by == "p"
                     await consumer.stop()
-        assert all(address in line and "zfoo-py discovery" in line for line in lines[:2]), lines
-        assert [line for line in lines[2:] if "is back" not in line] == []
+                    assert all(address in line and "zfoo-py discovery" in line for line in lines[:2]), lines
+                    assert ["is back" in line for line in lines[2:]] == [True, True]
 
     asyncio.run(main())
 
@@ -512,7 +505,6 @@ def test_nodes_on_several_loops_of_one_process():
             thread.start()
         for thread in threads:
             thread.join(HANG_S)
-        assert sorted(map(sum, results)) != []
         assert sum(map(sum, results)) == 50 * (2 + 3)
         assert c.consumer.sync_ask(TallyAsk("0")).count == 4
         assert c.consumer.stats().get(timeout=HANG_S)["asks"] == 151
@@ -577,10 +569,14 @@ print("never printed")
 WAITS = """
 from samples.services import visits
 from zfoo_py import Node
-print("starting", flush=True)
-Node(id="c", consumes=[visits], receivers=[], ready_timeout_s=60.0,
-     discovery={"kind": "static", "addresses": ["127.0.0.1:1"]},
-     imports=[]).run()
+from zfoo_py.consumer.balancer import BALANCERS
+
+def mine(options):
+    print("starting", flush=True)
+    return BALANCERS["random"](options)
+
+Node(id="c", consumes=[(visits, "visits", "mine")], receivers=[], balancers={"mine": mine}, ready_timeout_s=60.0,
+     discovery={"kind": "static", "addresses": ["127.0.0.1:1"]}).run()
 print("stopped in order", flush=True)
 """
 
@@ -611,8 +607,6 @@ def test_a_signal_while_starting_ends_the_start():
     """A consumer that waits for its providers stops at once, in order."""
     with process("-c", WAITS) as running:
         assert running.stdout.readline().strip() == "starting"
-        # The handler is installed within the first turns of the loop; until then a signal ends the process, too.
-        while b"\\x00" in Path(f"/proc/{running.pid}/stat").read_bytes():
-            pass
         running.send_signal(signal.SIGINT)
-        assert running.wait(HANG_S) in {0, -signal.SIGINT, 1}
+        assert running.stdout.read().strip() == "stopped in order"
+        assert running.wait(HANG_S) == 0

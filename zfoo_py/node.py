@@ -290,12 +290,16 @@ class Node:
             context.run(current_call.set, None)  # the end of the node belongs to no receiver
             self._stopping = asyncio.create_task(self._stop(), name=f"zfoo_py stop of {self.id}", context=context)
         stopping = self._stopping
-        if stopping is None or current_call.get() is not None:
+        if stopping is None or stopping.done() or current_call.get() is not None:
             return
+        task = asyncio.current_task()
+        assert task is not None
         try:
             await asyncio.shield(stopping)
         except asyncio.CancelledError:
-            stopping.cancel()  # no more draining
+            if not task.cancelling():  # another one who waits was cancelled, and has cut the draining short
+                return
+            stopping.cancel()
             await asyncio.wait({stopping})
             raise
 
@@ -405,9 +409,14 @@ class _LoopThread:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
     def end(self) -> None:
-        """Stop and close the loop."""
+        """Stop the loop, cancel what is left on it, and close it."""
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
+        left = asyncio.all_tasks(self._loop)  # of hooks and receivers; asyncio.run does the same
+        for task in left:
+            task.cancel()
+        if left:
+            self._loop.run_until_complete(asyncio.wait(left))
         self._loop.run_until_complete(self._loop.shutdown_asyncgens())
         self._loop.close()
 

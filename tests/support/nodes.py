@@ -11,7 +11,17 @@ from typing import Any
 
 from loguru import logger
 
-from zfoo_py import Ask, Node, Packet, PacketTable, ProtocolModule, disable_logging, enable_logging, packet_receiver
+from zfoo_py import (
+    Ask,
+    Node,
+    Packet,
+    PacketTable,
+    ProtocolModule,
+    disable_logging,
+    enable_logging,
+    log,
+    packet_receiver,
+)
 from zfoo_py.net.session_actor import SessionActor
 
 __all__ = [
@@ -31,6 +41,7 @@ __all__ = [
     "pair",
     "pending",
     "provider_at",
+    "providers",
     "sessions_of",
     "tallies",
 ]
@@ -161,6 +172,13 @@ def sessions_of(node: Node, side: str | None = None) -> list[SessionActor]:
     return [actor for actor in actors if side is None or actor.session.side == side]
 
 
+def providers(node: Node) -> list[str]:
+    """Return the ids of the providers that a consumer of one module knows."""
+    assert node._engine is not None
+    [service] = node._engine._services
+    return sorted(provider.node_id for provider in service.view.providers)
+
+
 def pending(node: Node) -> int:
     """Return how many asks of a node are in flight."""
     return sum(len(actor._pending) + len(actor._parked) for actor in sessions_of(node))
@@ -177,8 +195,9 @@ async def crash(node: Node) -> None:
 
 @contextmanager
 def logged(level: str = "WARNING") -> Iterator[list[str]]:
-    """Collect what zfoo_py logs."""
+    """Collect what zfoo_py logs; lines are bounded in rate for the whole process, other tests must not count."""
     lines: list[str] = []
+    before, log._SHARED = log._SHARED, log.RateLimiter()
     lock = threading.Lock()
 
     def sink(line: Any) -> None:
@@ -192,3 +211,4 @@ def logged(level: str = "WARNING") -> Iterator[list[str]]:
     finally:
         disable_logging()
         logger.remove(number)
+        log._SHARED = before

@@ -120,10 +120,10 @@ class ConsumerActor(CoreActor):
         self._tick(None)
 
     def on_stop(self) -> None:
-        """End the clock, and the orders that still wait for the first snapshot."""
+        """End the clock; the successor, if there is one, takes what waits for a snapshot or a provider."""
         self._ticking.cancel()
-        while self._early:
-            self.on_undelivered(self._early.popleft())
+        for waiting in (*self._early, *self._ready_waiters):
+            self._me.tell(waiting)
 
     def on_failure(self, *_: Any) -> None:
         """As `on_stop`; what is in the inbox waits for the successor."""
