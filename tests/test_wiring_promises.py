@@ -1,80 +1,209 @@
-"""What the user has fixed: actors are Pykka's, frames go through msgpack, ring points live in sortedcontainers."""
+"""What the design promises of the wiring, looked at in nodes that run: pykka, msgpack and sortedcontainers carry it."""
 
 from __future__ import annotations
 
 import asyncio
+import importlib
+import inspect
+import pkgutil
 
 import msgpack
 import pykka
+import pytest
 from sortedcontainers import SortedDict
 
-from samples.services import Counts, VisitAsk, visits
-from zfoo_py.consumer.ring import HashRing
+import zfoo_py
+from samples.services import Counts, PageAsk, VisitAsk, pages, visits
+from tests.support.nodes import TABLE, Tallies, TallyAnswer, TallyAsk, eventually, tallies
+from zfoo_py import Node, Session, packet_receiver
+from zfoo_py.actor import CoreActor, LoopActor, LoopActorRef, LoopFuture, ThreadActor
+from zfoo_py.consumer.balancer import CachedConsistentHashBalancer, ConsistentHashBalancer
+from zfoo_py.consumer.connector_actor import ConnectorActor
+from zfoo_py.consumer.consumer_actor import ConsumerActor
+from zfoo_py.consumer.directory_actor import DirectoryActor
+from zfoo_py.consumer.hashing import fnv_hash
+from zfoo_py.consumer.ring import VIRTUAL_NODES, HashRing
+from zfoo_py.net.registry_actor import RegistryActor
+from zfoo_py.net.session_actor import SessionActor
+from zfoo_py.net.tcp_io import TcpConnection
 from zfoo_py.protocol import msgpack_codec
 from zfoo_py.protocol.framing import FrameParser
 from zfoo_py.router.worker_actor import WorkerActor
-from zfoo_py.testing import cluster
 
-CORE = {"RegistryActor", "ConsumerActor", "ConnectorActor", "SessionActor"}
-
-
-def test_every_framework_actor_is_a_pykka_actor():
-    """Those that live while a node runs, and the workers."""
-
-    async def main():
-        async with cluster(provides=[visits], receivers=lambda name: [Counts(name)], providers=2) as c:
-            await c.consumer.async_ask(VisitAsk("a", 1))
-            actors = [actor for node in (c.node, c.discovery) for actor in node._engine.runtime.actors]
-            assert {type(actor).__name__ for actor in actors} == CORE | {"DirectoryActor"}
-            assert all(isinstance(actor, pykka.Actor) for actor in actors)
-            assert all(isinstance(actor.actor_ref, pykka.ActorRef) for actor in actors)
-
-    asyncio.run(main())
-    assert issubclass(WorkerActor, pykka.ThreadingActor)
+FRAMEWORK_ACTORS = {ConnectorActor, ConsumerActor, DirectoryActor, RegistryActor, SessionActor, WorkerActor}
 
 
-def test_every_default_codec_frame_goes_through_msgpack(monkeypatch):
-    """Each body on the wire is one msgpack array of four; and each decode is msgpack's unpackb."""
-    unpacked, written = [], []
-    unpack = msgpack_codec._unpack
-    assert unpack is msgpack.unpackb
+class Blocking:
+    """A provider whose receiver blocks: it needs a worker."""
 
-    def spy(body, **how):
+    @packet_receiver
+    def at(self, session: Session, ask: TallyAsk) -> TallyAnswer:
+        return TallyAnswer(ask.key, 1, "p")
+
+
+async def a_cluster(work, served=None):
+    """Run a discovery, a provider and a consumer, and do some work on (nodes, consumer)."""
+    where = {"address": "127.0.0.1:0", "host": True}
+    async with Node(id="d", receivers=[], discovery=where, table=TABLE) as d:
+        where = {"address": d.discovery_address}
+        async with (
+            Node(id="p", provides=[tallies], receivers=[served or Blocking()], discovery=where, table=TABLE) as p,
+            Node(id="c", consumes=[tallies], receivers=[], discovery=where, table=TABLE) as c,
+        ):
+            await c.consumer.async_ask(TallyAsk("a"))
+            await work((d, p, c), c.consumer)
+
+
+def every_module():
+    """Import and yield every module of the package."""
+    for info in pkgutil.walk_packages(zfoo_py.__path__, "zfoo_py."):
+        if not info.name.endswith("__main__"):
+            yield importlib.import_module(info.name)
+
+
+def test_every_class_that_is_called_an_actor_is_a_pykka_actor():
+    """And there is none that this file does not know."""
+    found = {
+        value
+        for module in every_module()
+        for name, value in vars(module).items()
+        if inspect.isclass(value) and value.__module__.startswith("zfoo_py") and name.endswith("Actor")
+    }
+    assert found == FRAMEWORK_ACTORS | {CoreActor, LoopActor, ThreadActor}
+    assert all(issubclass(kind, pykka.Actor) for kind in found)
+    assert issubclass(ThreadActor, pykka.ThreadingActor)
+    assert issubclass(LoopActorRef, pykka.ActorRef)
+    assert issubclass(LoopFuture, pykka.Future)
+
+
+def test_every_actor_of_running_nodes_is_a_pykka_actor_and_all_kinds_are_there():
+    """On the loop and in threads; each behind a pykka ref, of which the threads' are in pykka's registry."""
+
+    async def look(nodes, _):
+        actors = [actor for node in nodes for actor in node._engine.runtime.actors]
+        workers = pykka.ActorRegistry.get_by_class(WorkerActor)
+        assert {type(actor) for actor in actors} | {ref.actor_class for ref in workers} == FRAMEWORK_ACTORS
+        for actor in actors:
+            assert isinstance(actor, pykka.Actor)
+            assert isinstance(actor.actor_ref, pykka.ActorRef)
+            assert actor.actor_ref.is_alive()
+        for ref in workers:
+            assert issubclass(ref.actor_class, pykka.ThreadingActor)
+        assert {type(core.actor) for core in (nodes[0]._engine.registry, nodes[0]._engine.directory)} == {
+            RegistryActor,
+            DirectoryActor,
+        }
+
+    asyncio.run(a_cluster(look))
+
+
+def test_messages_of_the_framework_arrive_through_pykkas_inboxes():
+    """An ask goes through the consumer's and the session's inbox: both are pykka's ``actor_inbox``."""
+
+    async def look(nodes, consumer):
+        engine = nodes[2]._engine
+        seen = []
+        for kind in (ConsumerActor, SessionActor):
+            for actor in engine.runtime.actors:
+                if type(actor) is kind:
+                    put = actor.on_receive
+
+                    def on_receive(message, put=put, kind=kind):
+                        seen.append((kind, type(message).__name__))
+                        return put(message)
+
+                    actor.on_receive = on_receive
+        await consumer.async_ask(TallyAsk("b"))
+        assert (ConsumerActor, "AskRecord") in seen
+        assert (SessionActor, "Outbound") in seen
+        assert (SessionActor, "Received") in seen
+
+    asyncio.run(a_cluster(look))
+
+
+def test_every_frame_of_the_default_codec_goes_through_msgpack(monkeypatch):
+    """What is written was packed by msgpack's Packer, and what is read is unpacked by msgpack's unpackb."""
+    packed, unpacked, written = [], [], []
+    unpackb, write = msgpack.unpackb, TcpConnection.write
+
+    class Packer(msgpack.Packer):
+        def pack(self, value):
+            packed.append(super().pack(value))
+            return packed[-1]
+
+    def spy_unpack(body, **options):
         unpacked.append(bytes(body))
-        return unpack(body, **how)
+        return unpackb(body, **options)
 
-    monkeypatch.setattr(msgpack_codec, "_unpack", spy)
+    def spy_write(self, data):
+        written.append((self, data))
+        write(self, data)
+
+    monkeypatch.setattr(msgpack_codec.msgpack, "Packer", Packer)
+    monkeypatch.setattr(msgpack_codec, "_unpack", spy_unpack)
+    monkeypatch.setattr(TcpConnection, "write", spy_write)
+
+    async def work(_, consumer):
+        for answer in [consumer.async_ask(TallyAsk(f"{n}")) for n in range(100)]:
+            await answer
+
+    asyncio.run(a_cluster(work, Tallies("p")))
+    parsers: dict[object, FrameParser] = {}
+    bodies = [
+        bytes(body)
+        for connection, data in written
+        for body in parsers.setdefault(connection, FrameParser(1 << 30)).feed(data)
+    ]
+    assert len(bodies) > 200
+    heads = set(packed)
+    for body in bodies:
+        protocol_id, fields, *_ = unpackb(body, strict_map_key=False)
+        packed_id, packed_fields = msgpack.packb(protocol_id), msgpack.packb(fields)
+        assert {packed_id, packed_fields} <= heads
+        assert body.startswith(b"\x94" + packed_id + packed_fields)
+    assert unpacked
+    assert set(unpacked) <= set(bodies)
+    assert len(unpacked) > 200
+
+
+@pytest.mark.parametrize("balancer", ["cached-consistent-hash", "consistent-hash"])
+def test_every_ring_point_lives_in_a_sorted_dict(balancer):
+    """Of every ring of a running consumer, before and after a provider has left; a lookup uses those points."""
 
     async def main():
-        async with cluster(provides=[visits], receivers=lambda name: [Counts(name)], providers=1) as c:
-            actors = [actor for node in (c.node, *c.providers.values()) for actor in node._engine.runtime.actors]
-            for actor in actors:
-                if hasattr(actor, "session"):
-                    connection = actor._connection
-                    write = connection.write
-                    connection.write = lambda data, write=write: (written.append(data), write(data))
-            await c.consumer.async_ask(VisitAsk("a", 1))
-            await c.consumer.send(VisitAsk("a", 1))
+        where = {"address": "127.0.0.1:0", "host": True}
+        async with Node(id="d", receivers=[], discovery=where) as d:
+            where = {"address": d.discovery_address}
+            ids = ("a", "b", "c")
+            nodes = [Node(id=i, provides=[visits, pages], receivers=[Counts(i)], discovery=where) for i in ids]
+            for node in nodes:
+                await node.start()
+            consumes = [(module, module, balancer) for module in ("visits", "pages")]
+            async with Node(id="consumer", consumes=consumes, receivers=[], discovery=where) as c:
+                services = c._engine._services
+                for count in (3, 2, 1):
+                    await eventually(
+                        lambda count=count: all(len(service.view.providers) == count for service in services)
+                    )
+                    for service in services:
+                        assert isinstance(service.balancer, ConsistentHashBalancer)
+                        assert isinstance(service.balancer, CachedConsistentHashBalancer) == ("cached" in balancer)
+                        look_at(service.balancer.ring, count)
+                    for n in range(20):
+                        await c.consumer.async_ask(VisitAsk(f"{n}", 1))
+                        await c.consumer.async_ask(PageAsk(f"/{n}"))
+                    await nodes[count - 1].stop()
 
     asyncio.run(main())
-    bodies = [bytes(body) for data in written for body in FrameParser(1 << 20).feed(data)]
-    assert len(bodies) >= 3
-    for body in bodies:
-        protocol_id, fields, *attachment = msgpack.unpackb(body)
-        assert isinstance(protocol_id, int)
-        assert isinstance(fields, list)
-        assert len(attachment) == 2
-        assert body in unpacked
 
 
-def test_every_ring_point_lives_in_a_sortedcontainers_structure():
-    """The SortedDict is the truth: emptied behind the ring's back, a rebuilt index finds nobody."""
-    ring = HashRing()
-    for name in ("a", "b", "c"):
-        ring.add(name)
-    parts = [getattr(ring, name) for name in getattr(type(ring), "__slots__", ()) or vars(ring)]
-    points = [part for part in parts if isinstance(part, SortedDict)]
-    assert len(points) == 1
-    assert len(points[0]) == len(ring) > 590
-    owners = {ring.owner_of_hash(point) for point in points[0]}
-    assert owners == {"a", "b", "c"}
+def look_at(ring: HashRing, providers: int) -> None:
+    points = ring._points
+    assert type(points) is SortedDict
+    assert list(points) == sorted(points)
+    assert providers * VIRTUAL_NODES - 5 < len(points) <= providers * VIRTUAL_NODES  # points may coincide
+    assert [point for bucket in ring._bucket_points for point in bucket] == list(points)
+    assert [owner for bucket in ring._bucket_owners for owner in bucket[:-1]] == list(points.values())
+    for key in (f"key {n}" for n in range(200)):
+        at = points.bisect_left(fnv_hash(key))
+        assert ring.owner(key) == points.peekitem(min(at, len(points) - 1))[1]

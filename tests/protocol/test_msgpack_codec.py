@@ -441,11 +441,13 @@ class TestDecodeErrors:
     @pytest.mark.parametrize("packet", [(1002, [1]), (7, []), (1003, [-1]), (1002, None), ([], [])])
     def test_of_an_ask_carry_its_signal(self, client, packet):
         """So that the asker can be told at once."""
-        assert refused(body(*packet, 0, [client, 77, 5, 0, 9])).signal_id == 77
+        error = refused(body(*packet, 0, [client, 77, 5, 0, 9]))
+        assert (error.signal_id, error.answers) == (77, None)
 
     def test_of_an_answer_carry_none(self):
         """Or two nodes would answer each other's errors for ever."""
-        assert refused(body(1002, [1], 0, [0, 77])).signal_id is None
+        error = refused(body(1002, [1], 0, [0, 77]))
+        assert (error.signal_id, error.answers) == (None, 77)
         assert refused(body(1002, [1], 5, [77])).signal_id is None
 
     def test_fields_of_newer_and_older_peers(self):

@@ -177,6 +177,42 @@ def test_a_receiver_that_raises_is_a_typed_error_an_event_and_no_harm(kind, is_a
     asyncio.run(main())
 
 
+class MuteError(Exception):
+    """Cannot even say what it is."""
+
+    def __str__(self):
+        raise LookupError
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [(OSError("no file caf\udce9"), "OSError: no file caf\\udce9"), (MuteError(), "MuteError"), (OSError(), "OSError")],
+)
+@pytest.mark.parametrize("is_async", [True, False])
+def test_an_error_whose_text_cannot_be_sent_or_made_ends_its_call_all_the_same(error, text, is_async):
+    """Names of files may hold lone surrogates, and ``__str__`` may raise: the asker is answered, the lane let go."""
+
+    async def main():
+        @packet_receiver
+        async def raises(session: Any, ask: VisitAsk) -> VisitAnswer:
+            await asyncio.sleep(0)
+            raise error
+
+        @packet_receiver
+        def raises_in_thread(session: Any, ask: VisitAsk) -> VisitAnswer:
+            raise error
+
+        async with RouterWorld(raises if is_async else raises_in_thread) as world:
+            peer = world.peer()
+            assert await world.answer(peer, VisitAsk("x"), lane=5) == Error(ErrorCode.RECEIVER_RAISED, text)
+            peer.receive(peer.one_way(VisitAsk("x"), 5))
+            await world.quiet()
+            assert len(world.failures) == 2
+            assert world.router.in_work == len(world.router._lanes) == peer.actor._in_work == 0
+
+    asyncio.run(main())
+
+
 def test_a_returned_packet_that_cannot_be_encoded_or_is_no_packet_is_an_error():
     async def main():
         wrong = iter([VisitAnswer(3), "a text", VisitAnswer])
@@ -205,17 +241,17 @@ def test_a_call_that_is_too_late_is_skipped_and_counted():
 
         async with RouterWorld(asking(notes)) as world:
             peer = world.peer()
-            for text, remaining_ms in (("late", 100), ("in time", 3000), ("no deadline", 0)):
-                head = world.codec.encode(VisitAsk(text))
-                frame = world.codec.ask_frame(head, 5, 2, -1, 1)
-                if remaining_ms != 1:
-                    frame = frame[:-4] + remaining_ms.to_bytes(4, "big")
-                peer.receive(frame)
+            late, in_time = (
+                peer.ask_frame(VisitAsk("late"), 1, remaining_ms=100),
+                peer.ask_frame(VisitAsk("in time"), 2),
+            )
+            no_deadline = peer.ask_frame(VisitAsk("no deadline"), 3)[:-4] + bytes(4)  # as a plain zfoo node asks
+            peer.receive(late, in_time, no_deadline)
             world.clock.advance(0.2)
             await world.quiet()
             assert started == ["in time", "no deadline"]
             assert world.router.expired == 1
-            assert len(peer.written()) == 2
+            assert peer.signal_ids() == [2, 3]
             assert peer.actor._in_work == 0
 
     asyncio.run(main())

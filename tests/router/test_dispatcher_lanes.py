@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from tests.support.packets import PageAnswer, PageAsk, VisitAnswer, VisitAsk, VisitNote
 from tests.support.routers import HANG_S, RouterWorld
 from zfoo_py.consumer.hashing import task_hash
+from zfoo_py.errors import ZfooError
+from zfoo_py.router import drivers as drivers_file
 from zfoo_py.router.receivers import packet_receiver
 
 
@@ -241,6 +243,7 @@ def test_equal_lanes_in_order_one_at_a_time_whatever_the_receivers_do(calls):
 
     async def main():
         log = []
+        patch.setattr(drivers_file, "BATCH_CALLS", 2)
 
         async def work(text):
             number, _, kind = text.partition(" ")
@@ -281,6 +284,33 @@ def test_equal_lanes_in_order_one_at_a_time_whatever_the_receivers_do(calls):
         for lane in (1, 2, 3):
             gated = [n for n, (at, kind, in_thread) in enumerate(calls) if at == lane and (in_thread or kind != "r")]
             assert [line for line in log if line[1] in gated] == [(what, n) for n in gated for what in "+-"]
+
+    with pytest.MonkeyPatch.context() as patch:
+        asyncio.run(main())
+
+
+def test_a_worker_gets_no_call_of_a_lane_whose_coroutine_is_about_to_start():
+    """Between two batches answers are sent, and new calls come; the coroutine admitted before has not held its lane."""
+
+    async def main():
+        held = []
+
+        @packet_receiver
+        async def visit(session: Any, ask: VisitAsk) -> VisitAnswer:
+            held.append(len(world.router._lanes))
+            return VisitAnswer("")
+
+        @packet_receiver
+        def page(session: Any, ask: PageAsk) -> PageAnswer:
+            return PageAnswer("")
+
+        async with RouterWorld(visit, page, provides=("visits", "pages")) as world:
+            peer, count = world.peer(), drivers_file.BATCH_CALLS
+            asks = [peer.ask_frame(VisitAsk(""), number, 5) for number in range(1, count + 1)]
+            peer.receive(*asks, peer.ask_frame(PageAsk(""), count + 1, 5))
+            answers = await world.answers(peer, count + 1)
+            assert held == [0] * count
+            assert [signal for signal, _ in answers] == list(range(1, count + 2))
 
     asyncio.run(main())
 
@@ -346,5 +376,67 @@ def test_own_work_can_be_ordered_from_a_thread():
         async with RouterWorld() as world, asyncio.timeout(HANG_S):
             answer = await asyncio.to_thread(lambda: world.router.run_in_lane(5, work, (), is_async=True))
             assert await answer is True
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("is_async", [True, False])
+def test_own_work_that_raises_what_ends_tasks_fails_with_an_error_of_ours(is_async):
+    """Who awaits it must not be cancelled, or its process ended, by somebody else's SystemExit."""
+
+    async def main():
+        async def exits():
+            raise SystemExit(3)
+
+        def exits_in_thread():
+            raise SystemExit(3)
+
+        async with RouterWorld() as world, asyncio.timeout(HANG_S):
+            with pytest.raises(ZfooError, match=r"exits.* raised SystemExit\(3\)"):
+                await world.router.run_in_lane(5, exits if is_async else exits_in_thread, (), is_async=is_async)
+
+    asyncio.run(main())
+
+
+def test_own_work_that_finds_the_queue_of_the_workers_full_is_refused():
+    """Its future ends at once, and the lane is free again."""
+
+    async def main():
+        async with RouterWorld() as world:
+            world.router._work._limit = 0
+            with pytest.raises(ZfooError, match="worker threads is full"):
+                async with asyncio.timeout(HANG_S):
+                    await world.router.run_in_lane(5, print, (), is_async=False)
+            assert world.router.in_work == len(world.router._lanes) == 0
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("is_async", [True, False])
+def test_own_work_that_waits_or_comes_when_the_router_stops_is_told_that_it_did_not_run(is_async):
+    """Nobody waits for ever: neither what waits behind a lane nor what is ordered afterwards."""
+
+    async def main():
+        ran = []
+
+        async def on_loop():
+            ran.append("loop")
+
+        work = on_loop if is_async else lambda: ran.append("worker")
+        gates = Gates()
+        async with RouterWorld(gates) as world:
+            peer = world.peer()
+            peer.receive(peer.ask_frame(VisitAsk("a"), 1, 5))
+            await spin()
+            waits = world.router.run_in_lane(5, work, (), is_async=is_async)
+            await spin()
+            world.router._drivers._stopping = True  # nothing starts any more, as in a stop
+            await world.router.stop()
+            late = world.router.run_in_lane(6, work, (), is_async=is_async)
+            for answer in (waits, late):
+                with pytest.raises(ZfooError, match="did not run: the node has stopped"):
+                    async with asyncio.timeout(HANG_S):
+                        await answer
+            assert ran == []
 
     asyncio.run(main())

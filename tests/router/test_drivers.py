@@ -338,6 +338,56 @@ def test_a_driver_that_is_cancelled_while_it_sleeps_is_replaced():
     run(scenario)
 
 
+def test_a_driver_that_is_cancelled_before_its_first_step_is_replaced():
+    """As by somebody who cancels all tasks of the loop; what was ready is not lost."""
+
+    async def scenario(bench):
+        bench.put(a=value)
+        [driver] = [task for task in asyncio.all_tasks() if task.get_name() == "zfoo_py driver"]
+        driver.cancel()
+        await bench.until("a")
+        bench.put(b=value)
+        await bench.until("b")
+        assert bench.ended["a"] == bench.ended["b"] == ("a value", None)
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("swallows", [True, False])
+def test_a_driver_cancelled_from_outside_while_its_receiver_waits_hits_that_receiver_only(swallows):
+    """Even if the receiver goes on, its task is not used again."""
+
+    async def scenario(bench):
+        tasks = []
+
+        async def waits():
+            tasks.append(asyncio.current_task())
+            try:
+                await asyncio.get_running_loop().create_future()
+            except asyncio.CancelledError:
+                if not swallows:
+                    raise
+            return "went on"
+
+        async def looks():
+            await asyncio.sleep(0)
+            tasks.append(asyncio.current_task())
+
+        bench.put(a=waits)
+        await spin(5)
+        tasks[0].cancel()
+        bench.put(b=looks, c=looks)
+        await bench.until("a", "b", "c")
+        outcome, error = bench.ended["a"]
+        assert outcome == "went on" if swallows else isinstance(error, asyncio.CancelledError)
+        assert bench.ended["b"] == bench.ended["c"] == (None, None)
+        await spin(5)
+        assert tasks[0].done()
+        assert tasks[0] not in tasks[1:]
+
+    run(scenario)
+
+
 def test_a_call_that_makes_others_ready_at_its_end_has_them_run():
     async def scenario(bench):
         batch_done = bench.batch_done

@@ -185,14 +185,16 @@ class Consumer:
         return answer
 
     def _own_key(self, binding: Binding, packet: Packet) -> Any:
-        if binding.balance_by is not None:
-            return getattr(packet, binding.balance_by)
+        field = binding.balance_by
+        if field is not None and (key := getattr(packet, field)) is not None:
+            return key
         module = binding.module.name
         if self._needs_key.get(module):
             name = packet.__class__.__name__
+            how = f'declare balance_by="<field>" on {name}' if field is None else f"set {name}.{field}, which is None"
             msg = (
-                f"{name} has no key, and module {module!r} is balanced by key: give key=…, or declare "
-                f'balance_by="<field>" on {name}; for a random provider say key=None'
+                f"{name} has no key, and module {module!r} is balanced by key: give key=…, or {how}; "
+                f"for a random provider say key=None"
             )
             raise MissingKeyError(msg)
         return None

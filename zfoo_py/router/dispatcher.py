@@ -35,10 +35,6 @@ __all__ = ["Dispatcher", "Interceptor"]
 A = TypeVar("A", bound=Packet)
 T = TypeVar("T")
 
-# How much longer than its ask a thread waits: the loop ends every ask at its deadline, so only a loop that is
-# dead or blocked for a second lets this run out.
-SYNC_GRACE_S = 1.0
-
 
 class Interceptor(Protocol):
     """zfoo's before/after hooks around asks and receives. Called on the loop or the asking thread; must not wait.
@@ -175,6 +171,8 @@ class Dispatcher:
     def _wake(self) -> None:
         self._wake_scheduled = False
         ready = self._ready
+        if self._drivers.is_active():  # a call it has admitted may be about to start, in a lane not held yet
+            return
         # Blocking receivers at the head need no driver: they go to the workers from here, in one batch.
         while ready and not ready[0].receiver.is_async:
             self._admit(ready.popleft())
@@ -328,16 +326,15 @@ class Dispatcher:
 
     def _receiver_failed(self, call: Call, error: BaseException) -> None:
         self.receiver_failures += 1
-        name = type(call.packet).__name__
+        name, kind, said = type(call.packet).__name__, type(error).__name__, _said(error)
         logger.opt(exception=error).error("{} raised while handling {}", call.receiver.where, name)
         if call.outcome is not None:
             call.outcome.settle(error=error)
         elif call.signal_id and not call.answered:
-            text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-            self._refuse_call(call, ErrorCode.RECEIVER_RAISED, text)
+            self._refuse_call(call, ErrorCode.RECEIVER_RAISED, f"{kind}: {said}" if said else kind)
         if self._events.wants(ReceiverFailed):
             sid = call.session.sid if call.session is not None else 0
-            self._events.publish(ReceiverFailed(call.receiver.where, name, sid, type(error).__name__, str(error)))
+            self._events.publish(ReceiverFailed(call.receiver.where, name, sid, kind, said))
 
     def _refuse_call(self, call: Call, code: ErrorCode, text: str) -> None:
         if call.outcome is not None:
@@ -416,3 +413,11 @@ class Dispatcher:
         """Let nobody wait for own work that will not run; peers hear of the end of their sessions."""
         if call.outcome is not None:
             call.outcome.settle(error=ZfooError(f"{call.receiver.where} did not run: the node has stopped"))
+
+
+def _said(error: BaseException) -> str:
+    """Return what a foreign exception says, as text that can be sent: file names in it may hold lone surrogates."""
+    try:
+        return str(error).encode("utf-8", "backslashreplace").decode()
+    except Exception:  # noqa: BLE001 - its own text may raise, too; its call must end nevertheless
+        return ""

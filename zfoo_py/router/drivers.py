@@ -68,7 +68,7 @@ class Drivers:
 
     def wake(self) -> None:
         """See to it that a driver takes what is ready."""
-        if self._is_active() or not self.ready or self._stopping:
+        if self.is_active() or not self.ready or self._stopping:
             return
         while self._idle:
             task, sleeper = self._idle.pop()
@@ -78,9 +78,10 @@ class Drivers:
                 return
         self._active = task = self._loop.create_task(self._run(), name="zfoo_py driver")
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._driver_ended)
 
-    def _is_active(self) -> bool:
+    def is_active(self) -> bool:
+        """Return whether a driver starts calls, or is woken to do so: it alone decides what starts next."""
         return self._active is not None
 
     async def stop(self) -> None:
@@ -93,13 +94,14 @@ class Drivers:
             if hanging:
                 logger.warning("{} receivers swallowed their cancellation; they are abandoned", len(hanging))
 
+    def _driver_ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if self._active is task:  # it was cancelled, maybe before its first step, or fell: the work is another one's
+            self._active = None
+            self.wake()
+
     async def _run(self) -> None:
-        try:
-            await self._drive()
-        finally:
-            if self._active is asyncio.current_task():  # it was cancelled, or fell, with work left for another one
-                self._active = None
-                self.wake()
+        await self._drive()
 
     @types.coroutine
     def _drive(self) -> Generator[Any, Any, None]:  # noqa: C901, PLR0912 - one life, told from beginning to end
@@ -131,7 +133,7 @@ class Drivers:
                     self._finished(call, value, failure)
                     if isinstance(failure, GeneratorExit):
                         raise failure
-                    if self._is_active():  # the other one is still at it: let it
+                    if self.is_active():  # the other one is still at it: let it
                         self._batch_done()
                         break
                     self._active = task
@@ -145,7 +147,7 @@ class Drivers:
                 self._batch_done()
             if self._stopping or task.cancelling() or len(self._idle) >= MAX_IDLE_DRIVERS:
                 return
-            if ready and not self._is_active():  # batch_done made something ready
+            if ready and not self.is_active():  # batch_done made something ready
                 self._active = task
                 continue
             sleeper = self._loop.create_future()
