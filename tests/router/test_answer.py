@@ -17,6 +17,7 @@ from zfoo_py.router.receivers import packet_receiver
 
 
 def test_result_does_not_wait():
+    """It is for callbacks; called too early it says what to do instead."""
     answer = Answer()
     with pytest.raises(RuntimeError, match="is not there yet: await it, or use when_complete"):
         answer.result()
@@ -26,6 +27,7 @@ def test_result_does_not_wait():
 
 
 def test_result_raises_what_it_ended_with():
+    """A callback learns of a failed ask as an awaiting coroutine does."""
     answer = Answer()
     answer.settle(error=AskTimeoutError("late"))
     with pytest.raises(AskTimeoutError, match="late"):
@@ -33,6 +35,8 @@ def test_result_raises_what_it_ended_with():
 
 
 def test_it_can_be_awaited_any_number_of_times():
+    """By several tasks at once, and again when it is there."""
+
     async def main():
         async with RouterWorld() as world:
             peer = world.peer()
@@ -50,6 +54,8 @@ def test_it_can_be_awaited_any_number_of_times():
 
 
 def test_a_callback_of_a_coroutine_runs_on_its_loop():
+    """In a later callback, not within the turn of the session that brings the answer."""
+
     async def main():
         async with RouterWorld() as world:
             peer = world.peer()
@@ -66,6 +72,8 @@ def test_a_callback_of_a_coroutine_runs_on_its_loop():
 
 
 def test_a_callback_on_an_answer_that_is_there_runs_too():
+    """Who comes late is called, too."""
+
     async def main():
         async with RouterWorld() as world:
             answer = Answer(world.runtime)

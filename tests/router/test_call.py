@@ -30,6 +30,8 @@ def with_call(body):
 
 
 def test_a_call_knows_what_it_serves():
+    """Session, packet, lane and deadline are there, for asks with and without key and for sends."""
+
     async def main():
         seen = []
 
@@ -54,6 +56,8 @@ def test_a_call_knows_what_it_serves():
 
 
 def test_an_explicit_answer_goes_out_before_the_receiver_ends():
+    """The asker does not wait for what the receiver does afterwards, but it stays in work."""
+
     async def main():
         gate = asyncio.Event()
 
@@ -74,6 +78,8 @@ def test_an_explicit_answer_goes_out_before_the_receiver_ends():
 
 
 def test_an_answer_may_come_later_even_from_a_thread():
+    """A receiver may keep its call, end, and let somebody else answer."""
+
     async def main():
         kept = []
 
@@ -96,6 +102,8 @@ def test_an_answer_may_come_later_even_from_a_thread():
 
 
 def test_a_second_answer_raises_and_names_the_receiver():
+    """An ask has one answer; the fault is the receiver's, so its place is named."""
+
     async def main():
         caught = []
 
@@ -118,6 +126,8 @@ def test_a_second_answer_raises_and_names_the_receiver():
 
 
 def test_answering_and_returning_a_packet_is_reported_and_answered_once():
+    """The first answer stands, and the second is an event."""
+
     async def main():
         async def both(call):
             call.answer(VisitAnswer("one"))
@@ -135,6 +145,8 @@ def test_answering_and_returning_a_packet_is_reported_and_answered_once():
 
 
 def test_an_answer_that_cannot_be_sent_raises_and_the_ask_can_still_be_answered():
+    """A wrong packet uses up nothing."""
+
     class Stray(Packet):
         text: str
 
@@ -152,6 +164,8 @@ def test_an_answer_that_cannot_be_sent_raises_and_the_ask_can_still_be_answered(
 
 
 def test_a_packet_sent_one_way_takes_no_answer():
+    """One receiver serves asks and sends alike, so answering a send is no error."""
+
     async def main():
         async def answers(call):
             call.answer(VisitAnswer("nobody asked"))
@@ -168,6 +182,8 @@ def test_a_packet_sent_one_way_takes_no_answer():
 
 
 def test_an_answer_to_an_asker_that_is_gone_does_nothing():
+    """It is counted, and raises nothing at who answers."""
+
     async def main():
         kept = []
 
@@ -189,6 +205,8 @@ def test_an_answer_to_an_asker_that_is_gone_does_nothing():
 
 
 def test_router_send_in_a_receiver_that_returns_none_answers_once_and_then_pushes():
+    """The style of zfoo: the first send is the answer and carries its signal id."""
+
     async def main():
         @packet_receiver
         async def zfoo_style(session: Any, ask: VisitAsk) -> None:
@@ -246,6 +264,8 @@ def test_router_send_elsewhere_is_a_push():
 
 
 def test_router_send_answers_from_a_worker_and_from_a_task_of_the_receiver_too():
+    """The context of the call reaches both."""
+
     async def main():
         @packet_receiver
         def in_thread(session: Any, ask: VisitAsk) -> None:
@@ -281,6 +301,8 @@ def test_an_answer_of_another_class_is_sent_as_it_is():
 
 
 def test_a_call_without_answer_stays_open_if_it_may_be_answered_later():
+    """Who takes the call may answer later, so None is no NO_ANSWER."""
+
     async def main():
         async def keeps(call):
             return None

@@ -39,6 +39,8 @@ def asking(body):
 
 
 def test_a_returned_packet_is_the_answer():
+    """It carries the ask's signal id, and nothing stays in work."""
+
     async def main():
         async with RouterWorld(echo) as world:
             peer = world.peer()
@@ -50,6 +52,8 @@ def test_a_returned_packet_is_the_answer():
 
 
 def test_answers_of_one_batch_go_out_in_one_write():
+    """A system call per answer would cost more than the receivers."""
+
     async def main():
         async with RouterWorld(echo) as world:
             peer = world.peer()
@@ -87,6 +91,8 @@ def test_what_this_node_does_not_serve_is_refused(receivers, packet, code, text)
 
 
 def test_an_outside_client_may_call_any_receiver_and_no_more():
+    """What is provided to nodes is no matter for clients; a packet without receiver is refused."""
+
     async def main():
         async with RouterWorld(echo, page) as world:
             client = world.peer("client")
@@ -98,6 +104,8 @@ def test_an_outside_client_may_call_any_receiver_and_no_more():
 
 
 def test_a_push_to_a_consumer_needs_no_provided_module():
+    """We dialled that session, so its peer serves and we listen."""
+
     async def main():
         heard = []
 
@@ -116,6 +124,8 @@ def test_a_push_to_a_consumer_needs_no_provided_module():
 
 
 def test_over_the_node_s_bound_packets_are_refused_and_the_session_goes_on():
+    """OVERLOADED ends the one ask that is too much."""
+
     async def main():
         gate = asyncio.Event()
 
@@ -136,6 +146,8 @@ def test_over_the_node_s_bound_packets_are_refused_and_the_session_goes_on():
 
 
 def test_a_receiver_that_returns_none_to_an_ask_is_an_error_that_names_it():
+    """Its asker hears at once, instead of at its deadline."""
+
     async def main():
         async def nothing(session, ask):
             return None
@@ -152,6 +164,8 @@ def test_a_receiver_that_returns_none_to_an_ask_is_an_error_that_names_it():
 @pytest.mark.parametrize("kind", [ValueError, SystemExit, KeyboardInterrupt, asyncio.CancelledError])
 @pytest.mark.parametrize("is_async", [True, False])
 def test_a_receiver_that_raises_is_a_typed_error_an_event_and_no_harm(kind, is_async):
+    """Also what is no Exception, on the loop and in a thread; the next calls are answered."""
+
     async def main():
         @packet_receiver
         async def raises(session: Any, ask: VisitAsk) -> VisitAnswer:
@@ -185,22 +199,26 @@ class MuteError(Exception):
 
 
 @pytest.mark.parametrize(
-    ("error", "text"),
-    [(OSError("no file caf\udce9"), "OSError: no file caf\\udce9"), (MuteError(), "MuteError"), (OSError(), "OSError")],
+    ("make", "text"),
+    [
+        (lambda: OSError("no file caf\udce9"), "OSError: no file caf\\udce9"),
+        (MuteError, "MuteError"),
+        (OSError, "OSError"),
+    ],
 )
 @pytest.mark.parametrize("is_async", [True, False])
-def test_an_error_whose_text_cannot_be_sent_or_made_ends_its_call_all_the_same(error, text, is_async):
+def test_an_error_whose_text_cannot_be_sent_or_made_ends_its_call_all_the_same(make, text, is_async):
     """Names of files may hold lone surrogates, and ``__str__`` may raise: the asker is answered, the lane let go."""
 
     async def main():
         @packet_receiver
         async def raises(session: Any, ask: VisitAsk) -> VisitAnswer:
             await asyncio.sleep(0)
-            raise error
+            raise make()
 
         @packet_receiver
         def raises_in_thread(session: Any, ask: VisitAsk) -> VisitAnswer:
-            raise error
+            raise make()
 
         async with RouterWorld(raises if is_async else raises_in_thread) as world:
             peer = world.peer()
@@ -214,6 +232,8 @@ def test_an_error_whose_text_cannot_be_sent_or_made_ends_its_call_all_the_same(e
 
 
 def test_a_returned_packet_that_cannot_be_encoded_or_is_no_packet_is_an_error():
+    """Whatever a receiver returns, the asker hears of it."""
+
     async def main():
         wrong = iter([VisitAnswer(3), "a text", VisitAnswer])
 
@@ -258,6 +278,8 @@ def test_a_call_that_is_too_late_is_skipped_and_counted():
 
 
 def test_calls_that_wait_for_a_lane_are_skipped_too_when_they_are_late():
+    """The lane goes on to the next one that is in time."""
+
     async def main():
         gate, started = asyncio.Event(), []
 
@@ -319,6 +341,8 @@ def test_an_asker_that_is_gone_harms_nobody():
 
 
 def test_built_in_packets_go_to_the_framework_s_own_handler():
+    """And are ignored where none is installed."""
+
     async def main():
         heard = []
         async with RouterWorld(echo) as world:
@@ -354,6 +378,8 @@ class Hooks:
 
 
 def test_hooks_run_before_and_after_a_receiver():
+    """In the order given; the one after hears of the receiver's error."""
+
     async def main():
         log = []
         hooks = [Hooks(log, "1 "), Hooks(log, "2 ")]
@@ -383,6 +409,8 @@ def test_hooks_run_before_and_after_a_receiver():
 
 
 def test_a_hook_that_raises_before_answers_with_an_error_and_nothing_runs():
+    """A hook may so refuse a packet."""
+
     async def main():
         log = []
         async with RouterWorld(echo, interceptors=[Hooks(log, raises=("before",))]) as world:
@@ -395,6 +423,8 @@ def test_a_hook_that_raises_before_answers_with_an_error_and_nothing_runs():
 
 
 def test_a_hook_that_raises_afterwards_changes_no_answer():
+    """The receiver has run, so its answer goes out."""
+
     async def main():
         async with RouterWorld(echo, interceptors=[Hooks([], raises=("after",))]) as world:
             assert await world.answer(world.peer(), VisitAsk("x")) == VisitAnswer("x")
@@ -406,6 +436,8 @@ def test_a_hook_that_raises_afterwards_changes_no_answer():
 
 
 def test_drained_waits_for_what_is_in_work():
+    """It is settled after the last answer was sent, at once if there is none."""
+
     async def main():
         gate = asyncio.Event()
 
@@ -429,6 +461,8 @@ def test_drained_waits_for_what_is_in_work():
 
 
 def test_stop_ends_suspended_receivers_and_their_askers_hear_of_it():
+    """Nobody waits for its deadline because this node ends."""
+
     async def main():
         async def waits(session, ask):
             await asyncio.get_running_loop().create_future()

@@ -57,6 +57,8 @@ class Gates:
 
 
 def test_equal_keys_wait_and_other_keys_and_no_key_do_not():
+    """Across sessions, in the order in which they came."""
+
     async def main():
         gates = Gates()
         async with RouterWorld(gates) as world:
@@ -77,6 +79,8 @@ def test_equal_keys_wait_and_other_keys_and_no_key_do_not():
 
 
 def test_a_lane_is_of_the_node_across_modules():
+    """A key is one actor, whatever module its packets belong to."""
+
     async def main():
         gates = Gates()
 
@@ -97,6 +101,8 @@ def test_a_lane_is_of_the_node_across_modules():
 
 
 def test_sends_with_key_share_the_lane_and_reentrant_ones_do_not_wait():
+    """A reentrant receiver passes the closed gate, and holds it for the others meanwhile."""
+
     async def main():
         gates = Gates()
         async with RouterWorld(gates) as world:
@@ -115,6 +121,8 @@ def test_sends_with_key_share_the_lane_and_reentrant_ones_do_not_wait():
 
 
 def test_a_client_s_packets_without_key_are_handled_one_at_a_time_and_another_s_meanwhile():
+    """Each session has a lane of its own."""
+
     async def main():
         gates = Gates()
         async with RouterWorld(gates) as world:
@@ -130,6 +138,8 @@ def test_a_client_s_packets_without_key_are_handled_one_at_a_time_and_another_s_
 
 
 def test_after_bind_uid_a_client_shares_the_lane_of_the_key():
+    """What nodes ask with ``key=uid`` and what the user sends itself never run at once."""
+
     async def main():
         gates = Gates()
         uid = 2**40 + 7
@@ -148,6 +158,8 @@ def test_after_bind_uid_a_client_shares_the_lane_of_the_key():
 
 
 def test_the_new_lane_starts_when_the_old_one_is_empty():
+    """Logging in does not let a session's packets overtake each other."""
+
     async def main():
         gates = Gates()
         async with RouterWorld(gates) as world:
@@ -169,6 +181,8 @@ def test_the_new_lane_starts_when_the_old_one_is_empty():
 
 
 def test_a_session_that_goes_back_to_a_lane_it_had_is_not_stuck():
+    """Changes of lane chain, and come one after another."""
+
     async def main():
         gates = Gates()
         async with RouterWorld(gates) as world:
@@ -190,6 +204,8 @@ def test_a_session_that_goes_back_to_a_lane_it_had_is_not_stuck():
 
 
 def test_two_sessions_that_change_lanes_crosswise_do_not_wait_for_each_other():
+    """Parked packets hold no lane, so there is no circle to wait in."""
+
     async def main():
         gates = Gates()
         async with RouterWorld(gates) as world:
@@ -319,6 +335,8 @@ def test_a_worker_gets_no_call_of_a_lane_whose_coroutine_is_about_to_start():
 
 
 def test_own_work_takes_its_turn_in_the_lane_on_the_loop_and_on_workers():
+    """It waits for the packet that holds its lane, and other lanes do not wait for it."""
+
     async def main():
         gates, order = Gates(), []
 
@@ -351,6 +369,8 @@ def test_own_work_takes_its_turn_in_the_lane_on_the_loop_and_on_workers():
 
 @pytest.mark.parametrize("is_async", [True, False])
 def test_own_work_that_raises_fails_its_future_only(is_async):
+    """The lane is free afterwards."""
+
     async def main():
         async def fails():
             raise LookupError("own")
@@ -369,6 +389,8 @@ def test_own_work_that_raises_fails_its_future_only(is_async):
 
 
 def test_own_work_can_be_ordered_from_a_thread():
+    """It runs on the loop nevertheless."""
+
     async def main():
         async def work():
             return threading.current_thread() is threading.main_thread()

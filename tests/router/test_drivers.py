@@ -86,6 +86,8 @@ async def value():
 
 
 def test_a_thousand_receivers_that_do_not_suspend_need_one_task():
+    """One Task serves them all, and the next ones, too."""
+
     async def scenario(bench):
         bench.put(**{str(number): value for number in range(1000)})
         await bench.until("999")
@@ -102,6 +104,7 @@ def test_a_thousand_receivers_that_do_not_suspend_need_one_task():
 
 
 def test_they_start_in_order_and_what_is_not_admitted_is_left_out():
+    """What is refused is the refuser's from then on."""
     order = []
 
     def numbered(number):
@@ -120,6 +123,8 @@ def test_they_start_in_order_and_what_is_not_admitted_is_left_out():
 
 
 def test_at_the_first_suspension_another_driver_takes_the_rest():
+    """Nobody waits behind a receiver that waits, and its Task is used again when it ends."""
+
     async def scenario(bench):
         gate = asyncio.Event()
 
@@ -143,6 +148,7 @@ def test_at_the_first_suspension_another_driver_takes_the_rest():
 
 
 def test_idle_drivers_are_bounded(monkeypatch):
+    """A burst leaves no Tasks behind but the few that are kept."""
     monkeypatch.setattr(drivers_file, "MAX_IDLE_DRIVERS", 4)
 
     async def scenario(bench):
@@ -166,6 +172,8 @@ async def spin(times=200):
 
 
 def test_asyncio_works_from_the_first_line_to_the_last():
+    """Timeouts, groups and the current Task need a real Task around every line."""
+
     async def with_timeout():
         async with asyncio.timeout(0.0):
             await asyncio.get_running_loop().create_future()
@@ -225,6 +233,7 @@ def test_asyncio_works_from_the_first_line_to_the_last():
 
 
 def test_each_receiver_has_a_context_of_its_own_and_its_tokens_work():
+    """One context from first line to last, so that a token can be reset after an await."""
     seen = []
 
     async def receiver():
@@ -269,6 +278,8 @@ KINDS = [ValueError, SystemExit, KeyboardInterrupt, asyncio.CancelledError, Gene
 @pytest.mark.parametrize("when", ["at once", "after a suspension"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_whatever_a_receiver_raises_harms_only_itself(kind, when):
+    """Neither its neighbours nor the driver end by it."""
+
     async def scenario(bench):
         async def raises():
             if when != "at once":
@@ -291,6 +302,8 @@ def test_whatever_a_receiver_raises_harms_only_itself(kind, when):
 
 
 def test_a_receiver_that_cancels_itself_gets_it_and_nobody_else():
+    """A cancellation that is still pending when it ends must not hit the next receiver."""
+
     async def scenario(bench):
         async def cancels_itself():
             asyncio.current_task().cancel()
@@ -316,6 +329,8 @@ def test_a_receiver_that_cancels_itself_gets_it_and_nobody_else():
 
 
 def test_a_driver_that_is_cancelled_while_it_sleeps_is_replaced():
+    """Also when it has been chosen already."""
+
     async def scenario(bench):
         kept = []
 
@@ -389,6 +404,8 @@ def test_a_driver_cancelled_from_outside_while_its_receiver_waits_hits_that_rece
 
 
 def test_a_call_that_makes_others_ready_at_its_end_has_them_run():
+    """What gets ready between the last call and the driver's sleep is not forgotten."""
+
     async def scenario(bench):
         batch_done = bench.batch_done
 
@@ -405,6 +422,7 @@ def test_a_call_that_makes_others_ready_at_its_end_has_them_run():
 
 
 def test_stop_cancels_those_that_are_suspended_and_starts_nothing_more():
+    """They may clean up, with awaits."""
     cleaned = []
 
     async def scenario(bench):
@@ -429,6 +447,7 @@ def test_stop_cancels_those_that_are_suspended_and_starts_nothing_more():
 
 
 def test_stop_does_not_wait_for_ever_for_a_receiver_that_swallows_its_cancellation(monkeypatch):
+    """It is abandoned, and harms nobody when it ends after all."""
     monkeypatch.setattr(drivers_file, "CANCEL_WAIT_S", 0.0)
 
     async def main():
@@ -453,6 +472,8 @@ def test_stop_does_not_wait_for_ever_for_a_receiver_that_swallows_its_cancellati
 
 
 def test_answers_of_a_long_batch_are_sent_before_its_end():
+    """The asker can work on the first ones meanwhile."""
+
     async def scenario(bench):
         seen = []
 

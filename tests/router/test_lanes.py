@@ -14,16 +14,19 @@ from zfoo_py.router.lanes import Lanes, lane_of_sid, lane_of_uid
 
 @pytest.mark.parametrize("uid", [1, 7, 2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**32 + 5, 2**63 - 1])
 def test_a_user_s_lane_is_that_of_the_key(uid):
+    """So a user's own packets and those asked with ``key=uid`` share one lane."""
     assert lane_of_uid(uid) == task_hash(uid)
     assert -(2**31) <= lane_of_uid(uid) < 2**31
 
 
 def test_lanes_of_sessions_are_a_space_of_their_own():
+    """No key's hash can fall on a session's lane."""
     assert len({lane_of_sid(sid) for sid in range(1, 1000)}) == 999
     assert all(lane_of_sid(sid) < -(2**31) for sid in (1, 2, 2**40))
 
 
 def test_a_free_lane_lets_pass_and_a_held_one_does_not():
+    """Other lanes do not notice."""
     lanes = Lanes()
     assert not lanes.wait_if_held(1, "a")
     lanes.hold(1)
@@ -33,6 +36,7 @@ def test_a_free_lane_lets_pass_and_a_held_one_does_not():
 
 
 def test_the_first_that_waits_gets_the_lane_and_holds_it():
+    """So nothing can slip in between, and an empty lane is forgotten."""
     lanes = Lanes()
     lanes.hold(1)
     for name in "abc":
@@ -57,6 +61,7 @@ def test_with_two_holders_both_must_let_go():
 
 
 def test_what_waits_can_be_taken_at_the_end():
+    """Each once."""
     lanes = Lanes()
     for lane, name in [(1, "a"), (2, "b"), (1, "c")]:
         lanes.hold(lane)

@@ -7,6 +7,7 @@ from zfoo_py.router import messages
 
 
 def test_there_is_one_message_frozen_and_ordinary():
+    """It overtakes nothing, so it is no Control."""
     assert messages.__all__ == ["WorkReady"]
     assert messages.WorkReady.__struct_config__.frozen
     assert not issubclass(messages.WorkReady, Control)

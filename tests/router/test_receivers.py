@@ -63,6 +63,7 @@ def line_of(function):
 
 
 def test_functions_are_read():
+    """Everything a node must know of a receiver is in its signature and its mark."""
     ask, note = one(at_ask), one(at_note)
     assert (ask.packet_class, ask.is_async, ask.wants_call, ask.declares_none, ask.reentrant) == (
         VisitAsk,
@@ -82,11 +83,13 @@ def test_functions_are_read():
 
 
 def test_the_mark_leaves_the_function_as_it_is():
+    """A receiver can be called and tested as any function."""
     assert at_ask.__name__ == "at_ask"
     assert at_note(None, VisitNote("x"), None) is None
 
 
 def test_methods_of_an_object_are_bound_to_it():
+    """Methods, static methods and class methods alike."""
     found = collect_receivers([Controller("me")], TABLE)
     assert set(found) == {VisitAsk, VisitNote, PageAsk}
     coroutine = found[VisitAsk].function(None, VisitAsk("q"))
@@ -98,6 +101,8 @@ def test_methods_of_an_object_are_bound_to_it():
 
 
 def test_inherited_receivers_count_and_overridden_ones_are_replaced():
+    """As Python itself has it."""
+
     class Child(Controller):
         @packet_receiver
         async def at_ask(self, session: Any, ask: VisitAsk) -> VisitAnswer:
@@ -127,6 +132,7 @@ def test_a_module_gives_what_is_defined_in_it():
 
 
 def test_the_same_function_may_be_given_twice_but_two_objects_are_two():
+    """Once by its object and once by its name is one receiver."""
     assert set(collect_receivers([at_ask, at_ask], TABLE)) == {VisitAsk}
     controller = Controller()
     assert len(collect_receivers([controller, controller, controller.at_ask], TABLE)) == 3
@@ -135,6 +141,8 @@ def test_the_same_function_may_be_given_twice_but_two_objects_are_two():
 
 
 def test_postponed_and_string_annotations_are_resolved():
+    """They are read as their module sees them."""
+
     @packet_receiver
     def at_quoted(session: "Any", ask: "VisitAsk") -> "VisitAnswer":  # noqa: UP037
         return VisitAnswer("")
@@ -156,6 +164,8 @@ def fault_of(function, *marks):
 
 
 def test_unannotated():
+    """The annotation says which packet it is for."""
+
     def receiver(session, ask):
         pass
 
@@ -164,6 +174,8 @@ def test_unannotated():
 
 @pytest.mark.parametrize("annotation", [int, "int", list[VisitAsk], VisitAsk | None, Any, None])
 def test_no_packet(annotation):
+    """Only a Packet class can come over a session."""
+
     def receiver(session, ask):
         pass
 
@@ -172,6 +184,8 @@ def test_no_packet(annotation):
 
 
 def test_an_annotation_that_cannot_be_read():
+    """It fails at the start of the node, and says why."""
+
     def receiver(session, ask):
         pass
 
@@ -180,6 +194,8 @@ def test_an_annotation_that_cannot_be_read():
 
 
 def test_unmapped():
+    """A packet without protocol id would never arrive."""
+
     class Stray(Packet):
         text: str
 
@@ -191,6 +207,8 @@ def test_unmapped():
 
 
 def test_wrong_parameters():
+    """Two or three positional ones, and nothing else."""
+
     def none():
         pass
 
@@ -211,6 +229,8 @@ def test_wrong_parameters():
 
 
 def test_a_wrong_answer_is_found_and_a_right_one_or_none_is_not():
+    """The packet says what answers it; None is zfoo's style."""
+
     def receiver(session, ask):
         pass
 
@@ -223,6 +243,8 @@ def test_a_wrong_answer_is_found_and_a_right_one_or_none_is_not():
 
 
 def test_doubled_names_both():
+    """Who has to choose must know both places."""
+
     @packet_receiver
     async def second(session: Any, ask: VisitAsk) -> VisitAnswer:
         return VisitAnswer("")
@@ -234,11 +256,13 @@ def test_doubled_names_both():
 
 
 def test_a_class_instead_of_an_object():
+    """Its methods would lack their ``self``."""
     with pytest.raises(ReceiverError, match=r"give an object of that class, Controller\(\.\.\.\), not the class"):
         collect_receivers([Controller], TABLE)
 
 
 def test_an_unmarked_function_names_its_place():
+    """Forgetting the decorator is the commonest fault."""
     with pytest.raises(ReceiverError) as caught:
         collect_receivers([unmarked], TABLE)
     assert line_of(unmarked) in str(caught.value)
@@ -246,11 +270,13 @@ def test_an_unmarked_function_names_its_place():
 
 
 def test_an_object_without_receivers():
+    """It can only be a mistake."""
     with pytest.raises(ReceiverError, match="no method of dict has @packet_receiver"):
         collect_receivers([{}], TABLE)
 
 
 def test_a_provided_module_without_any_receiver():
+    """It would be announced, and every ask refused."""
     found = collect_receivers([at_ask], TABLE)
     check_provided(found, [visits])
     check_provided({}, [])

@@ -31,6 +31,8 @@ class Stray(Packet):
 
 
 def test_an_ask_is_sent_with_its_lane_and_answered():
+    """Answers find their asks by signal id, in whatever order they come."""
+
     async def main():
         async with RouterWorld() as world:
             peer = world.peer("client")  # a provider may ask the client it serves
@@ -48,6 +50,8 @@ def test_an_ask_is_sent_with_its_lane_and_answered():
 
 
 def test_an_explicit_answer_class_is_the_one_that_is_expected():
+    """Another packet fails the ask, typed."""
+
     async def main():
         async with RouterWorld() as world:
             peer = world.peer()
@@ -71,6 +75,8 @@ def test_an_explicit_answer_class_is_the_one_that_is_expected():
     ],
 )
 def test_what_cannot_be_asked_raises_at_the_call_and_nothing_is_sent(packet, answer, kind, text):
+    """The fault is the caller's, so the caller's line raises."""
+
     async def main():
         async with RouterWorld() as world:
             peer = world.peer()
@@ -84,6 +90,8 @@ def test_what_cannot_be_asked_raises_at_the_call_and_nothing_is_sent(packet, ans
 
 
 def test_a_key_that_is_none_raises_and_nothing_is_sent():
+    """Only what hashes the same everywhere is a key."""
+
     async def main():
         async with RouterWorld() as world:
             peer = world.peer()
@@ -96,6 +104,8 @@ def test_a_key_that_is_none_raises_and_nothing_is_sent():
 
 
 def test_asks_end_by_their_own_timeout_or_the_node_s():
+    """Each at its own deadline."""
+
     async def main():
         async with RouterWorld(ask_timeout_s=3.0) as world:
             peer = world.peer()
@@ -113,6 +123,8 @@ def test_asks_end_by_their_own_timeout_or_the_node_s():
 
 
 def test_an_ask_of_a_session_that_has_ended_fails_at_once_and_did_not_run():
+    """It may safely be asked elsewhere."""
+
     async def main():
         async with RouterWorld() as world:
             peer = world.peer()
@@ -126,6 +138,8 @@ def test_an_ask_of_a_session_that_has_ended_fails_at_once_and_did_not_run():
 
 
 def test_a_thread_can_ask_and_wait():
+    """The loop goes on meanwhile."""
+
     async def main():
         async with RouterWorld() as world:
             peer, router = world.peer(), world.router
@@ -143,6 +157,8 @@ def test_a_thread_can_ask_and_wait():
 
 
 def test_a_blocking_ask_on_a_loop_is_refused_before_anything_is_sent():
+    """It would wait for the loop that it blocks."""
+
     async def main():
         async with RouterWorld() as world:
             peer = world.peer()
@@ -155,6 +171,7 @@ def test_a_blocking_ask_on_a_loop_is_refused_before_anything_is_sent():
 
 
 def test_a_thread_does_not_wait_for_ever_on_a_loop_that_is_dead(monkeypatch):
+    """The thread's own limit ends it, with an error that says what is wrong."""
     monkeypatch.setattr(router_file, "SYNC_GRACE_S", 0.0)
 
     async def main():
@@ -199,6 +216,8 @@ class Hooks:
 
 
 def test_hooks_run_around_an_ask():
+    """The one after hears of the answer or the error."""
+
     async def main():
         hooks = Hooks()
         async with RouterWorld(interceptors=[hooks]) as world:
@@ -222,6 +241,8 @@ def test_hooks_run_around_an_ask():
 
 
 def test_a_hook_that_raises_before_fails_the_call_and_after_changes_nothing():
+    """A hook may refuse an ask, and cannot undo one."""
+
     async def main():
         async with RouterWorld(interceptors=[Hooks(raises=("before",))]) as world:
             peer = world.peer()
@@ -241,6 +262,8 @@ def test_a_hook_that_raises_before_fails_the_call_and_after_changes_nothing():
 
 
 def test_without_hooks_there_is_nothing_to_pay():
+    """No callback is registered."""
+
     async def main():
         async with RouterWorld() as world:
             assert not world.router.has_interceptors

@@ -77,6 +77,8 @@ def test_a_batch_of_short_calls_wakes_one_worker(monkeypatch):
 
 
 def test_workers_start_with_the_first_call_and_at_most_so_many():
+    """A node without blocking receivers has no threads."""
+
     async def main():
         blocking = Blocking()
         before = len(pykka.ActorRegistry.get_by_class(WorkerActor))
@@ -97,6 +99,8 @@ def test_workers_start_with_the_first_call_and_at_most_so_many():
 
 
 def test_a_slow_call_does_not_hold_up_the_others():
+    """Any free worker takes the next call."""
+
     async def main():
         blocking = Blocking()
         async with RouterWorld(blocking, workers=2) as world:
@@ -144,6 +148,8 @@ def test_equal_lanes_are_in_order_across_workers_and_coroutines():
 
 
 def test_a_reentrant_receiver_opens_the_gate_of_a_blocked_lane():
+    """Its lane is held by a thread, and it runs all the same."""
+
     async def main():
         blocking = Blocking()
 
@@ -186,6 +192,8 @@ def test_a_full_queue_refuses_and_the_rest_is_done():
 
 @pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, GeneratorExit, RuntimeError])
 def test_a_worker_survives_whatever_its_receiver_raises(kind):
+    """Also SystemExit, and in the same thread."""
+
     async def main():
         threads = []
 
@@ -205,6 +213,8 @@ def test_a_worker_survives_whatever_its_receiver_raises(kind):
 
 
 def test_a_receiver_in_a_thread_has_a_context_of_its_own():
+    """It sees its own call, and leaves nothing to the next one."""
+
     async def main():
         seen = []
 
@@ -224,6 +234,8 @@ def test_a_receiver_in_a_thread_has_a_context_of_its_own():
 
 
 def test_stopping_waits_for_the_call_at_work_and_drops_what_waits():
+    """And takes nothing new."""
+
     async def main():
         blocking = Blocking()
         async with RouterWorld(blocking, workers=1) as world:
@@ -243,6 +255,7 @@ def test_stopping_waits_for_the_call_at_work_and_drops_what_waits():
 
 
 def test_a_worker_that_hangs_is_a_daemon_that_can_be_abandoned_and_harms_nobody_when_it_wakes():
+    """Python cannot end a thread; the process can end without it."""
     blocking = Blocking()
     workers = []
 
