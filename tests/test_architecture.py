@@ -19,12 +19,12 @@ ROOT = Path(__file__).resolve().parent.parent
 SOURCE_DIRS = ("zfoo_py", "samples", "tests", "tools", "benchmarks")
 LONGEST_FILE_LINES = 500
 
-# Files, and one package (with a slash), that are neither pure nor named for what they are not: they wire the others.
+# Files, and packages (with a slash), that are neither pure nor named for what they are not: they wire the others.
 WIRING = (
     "zfoo_py/actor/",
     "zfoo_py/node.py",
     "zfoo_py/engine.py",
-    "zfoo_py/cli.py",
+    "zfoo_py/cli/",
     "zfoo_py/config.py",
     "zfoo_py/testing.py",
     "zfoo_py/log.py",

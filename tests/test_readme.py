@@ -21,7 +21,7 @@ import pytest
 import zfoo_py.errors
 import zfoo_py.events
 from zfoo_py import config as cfg
-from zfoo_py.cli import make_parser
+from zfoo_py.cli.main import make_parser
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

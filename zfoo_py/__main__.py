@@ -2,7 +2,7 @@
 
 import sys
 
-from zfoo_py.cli import main
+from zfoo_py.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

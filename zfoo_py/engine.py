@@ -375,13 +375,20 @@ class Engine:
         return embedded
 
     async def _wait_ready(self) -> None:
+        # A consumer that began with one of three providers would send every key to it, where a moment later only a
+        # third of them belongs; so each provider that discovery knows now is tried before anything is asked.
+        tried: LoopFuture[None] = LoopFuture()
         ready: LoopFuture[None] = LoopFuture()
-        self.consumer_ref.tell(c.WhenReady(ready))
+        self.connector.tell(c.WhenTried(tried))
         try:
             async with asyncio.timeout(self._limits.ready_timeout_s):
+                await tried
+                self.consumer_ref.tell(c.WhenReady(ready))
                 await ready
         except TimeoutError as error:
             missing = self.missing()
+            if not missing:
+                return
             trouble = self._discovery.trouble()
             where = ", ".join(self._config.discovery.addresses)
             hint = f"listening at {where}" if where else "registered with the same discovery"

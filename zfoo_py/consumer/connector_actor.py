@@ -84,12 +84,15 @@ class ConnectorActor(CoreActor):
         self._reconnect_max_s = reconnect_max_s
         self._jitter = jitter
         self._links: dict[c.Target, _Link] = {}
+        self._untried: set[c.Target] | None = None  # of the first snapshot; None: there was none yet
+        self._tried_waiters: list[c.WhenTried] = []
         self._turns: dict[type, Callable[[Any], None]] = {
             c.Announced: self._announced,
             c.TargetUp: self._target_up,
             c.TargetDown: self._target_down,
             c.DialFailed: self._dial_failed,
             c.Redial: self._redial,
+            c.WhenTried: self._when_tried,
         }
 
     def on_receive(self, message: Any) -> None:
@@ -131,6 +134,9 @@ class ConnectorActor(CoreActor):
             self._leave(target)
         for target in lost - set(joined):
             self._lose(target)
+        if news.snapshot and self._untried is None:
+            self._untried = {target for target in joined if not self._links[target].is_connected()}
+            self._look_whether_tried()
 
     def _is_consumed(self, target: c.Target) -> bool:
         if not target.text:  # static: its Hello will tell
@@ -169,9 +175,24 @@ class ConnectorActor(CoreActor):
         if link.stop_waiting():
             del self._links[target]
 
+    def _when_tried(self, order: c.WhenTried) -> None:
+        self._tried_waiters.append(order)
+        self._look_whether_tried()
+
+    def _look_whether_tried(self, target: c.Target | None = None) -> None:
+        if self._untried is None:
+            return
+        if target is not None:
+            self._untried.discard(target)
+        if not self._untried:
+            waiters, self._tried_waiters = self._tried_waiters, []
+            for waiter in waiters:
+                waiter.tried.settle()
+
     # --- what became of a session
 
     def _target_up(self, up: c.TargetUp) -> None:
+        self._look_whether_tried(up.target)
         link = self._links.get(up.target)
         if link is None or link.is_connected():
             up.ref.tell(Retire("it is not wanted any more"))
@@ -189,6 +210,7 @@ class ConnectorActor(CoreActor):
         self._again(failed.target)
 
     def _again(self, target: c.Target) -> None:
+        self._look_whether_tried(target)
         link = self._links.get(target)
         if link is None or link.is_connected():  # the end of another session to the same target
             return

@@ -5,6 +5,7 @@ RegistryActor      → ConsumerActor    Snapshot, MembershipChange (zfoo_py.net.
 anyone             → ConsumerActor    WhenReady, TakeStats (questions), RegistryRestarted
 timers             → ConsumerActor    Tick, Sweep
 Discovery          → ConnectorActor   Announced
+Engine             → ConnectorActor   WhenTried
 SessionActor       → ConnectorActor   TargetUp, TargetDown
 dialling           → ConnectorActor   DialFailed; its own timer: Redial
 sessions           → DirectoryActor   Registered, Unregistered, Watching, SessionDown
@@ -39,6 +40,7 @@ __all__ = [
     "Unregistered",
     "Watching",
     "WhenReady",
+    "WhenTried",
 ]
 
 
@@ -75,6 +77,12 @@ class WhenReady(msgspec.Struct, frozen=True):
     """Order: settle ``ready`` once every consumed module has a provider."""
 
     ready: LoopFuture[None]
+
+
+class WhenTried(msgspec.Struct, frozen=True):
+    """Order: settle ``tried`` once each target of the first snapshot has a session, or has failed once."""
+
+    tried: LoopFuture[None]
 
 
 class TakeStats(msgspec.Struct, frozen=True):

@@ -1,0 +1,58 @@
+"""The parser, exit codes, and what a fault looks like."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from zfoo_py import __version__
+from zfoo_py.cli.main import main
+from zfoo_py.config import DEFAULT_DISCOVERY_ADDRESS, DEFAULT_SERVER_ADDRESS
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["run"],
+        ["walk"],
+        ["run", "a.py", "--log-level", "LOUD"],
+        ["run", "a.py", "--json"],
+        ["check", "--provide", "greetings"],
+        ["discovery", "--port", "1"],
+    ],
+)
+def test_a_command_written_wrongly_ends_with_2(words, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 2
+    assert "usage: zfoo-py" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["run", "check", "discovery", "ask"])
+def test_help_shows_the_default_of_every_option(command, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--help"])
+    assert ended.value.code == 0
+    text = " ".join(capsys.readouterr().out.split("options:")[1].split())
+    assert text.count("(default: ") == text.count(" --") - text.count("--help")
+    assert DEFAULT_DISCOVERY_ADDRESS in text
+    assert (DEFAULT_SERVER_ADDRESS in text) == (command in {"run", "check"})
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"zfoo-py {__version__}\n"
+
+
+def test_a_fault_as_json_and_with_its_traceback(folder, capsys):
+    folder.write("hello.py", "x = 1\nx / 0")
+    assert main(["check", "hello.py", "--json", "--log-level", "debug"]) == 1
+    printed = capsys.readouterr()
+    found = json.loads(printed.out)
+    assert found["ok"] is False
+    assert "ZeroDivisionError" in found["faults"][0]
+    assert "Traceback" in printed.err

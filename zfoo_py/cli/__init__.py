@@ -1,0 +1,1 @@
+"""The command line, ``zfoo-py``: one file per command; `main` joins them."""

@@ -1,0 +1,81 @@
+"""What stands in an embedded directory, read by a command that is no node."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+
+from zfoo_py.config import parse_address
+from zfoo_py.errors import ConfigError, DecodeError
+from zfoo_py.net.handshake import WIRE_VERSION
+from zfoo_py.protocol.common import DirectoryChange, DirectoryWatch, Hello, Ping, Pong
+from zfoo_py.protocol.framing import FrameParser
+from zfoo_py.protocol.msgpack_codec import MsgpackCodec
+from zfoo_py.protocol.registration import parse
+
+if TYPE_CHECKING:
+    from zfoo_py.protocol.registration import Registration
+
+__all__ = ["read_directory"]
+
+# A directory on this machine answers within milliseconds, one across a network within a tenth of a second.
+DIRECTORY_WAIT_S: Final = 2.0
+MAX_FRAME_BYTES: Final = 2 * 1024 * 1024
+CHUNK_BYTES: Final = 65536
+
+
+async def read_directory(address: str, wait_s: float = DIRECTORY_WAIT_S) -> tuple[Registration, ...]:
+    """Return what is registered with the embedded directory at "host:port".
+
+    Raises:
+        ConfigError: nobody, or something else, answers there, or not within ``wait_s`` seconds.
+    """
+    place = parse_address(address, path="discovery.address")
+    start = f"start one with `zfoo-py discovery --address {address}`, or name its address with --discovery"
+    try:
+        async with asyncio.timeout(wait_s):
+            reader, writer = await asyncio.open_connection(place.host, place.port)
+            try:
+                return await _read(reader, writer)
+            finally:
+                writer.close()
+    except ConnectionError as error:
+        if isinstance(error, ConnectionRefusedError):
+            raise ConfigError(f"no discovery is running at {address}: {start}") from error
+        raise ConfigError(_stranger(address)) from error
+    except TimeoutError as error:
+        raise ConfigError(
+            f"what listens at {address} did not answer as a discovery within {wait_s:g} s: {start}"
+        ) from error
+    except (DecodeError, EOFError) as error:
+        raise ConfigError(_stranger(address)) from error
+    except OSError as error:
+        raise ConfigError(f"cannot reach {address} ({error.strerror or error}): {start}") from error
+
+
+def _stranger(address: str) -> str:
+    return (
+        f"what listens at {address} is no zfoo_py discovery: name the address that `zfoo-py discovery` printed "
+        f"(--discovery, or discovery.address)"
+    )
+
+
+async def _read(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> tuple[Registration, ...]:
+    """Say Hello, watch, and read until the Pong: everything known comes before it."""
+    codec, parser = MsgpackCodec(), FrameParser(MAX_FRAME_BYTES)
+    hello: Any = Hello(WIRE_VERSION, "node", "zfoo-py", max_frame_bytes=MAX_FRAME_BYTES)
+    for packet in (hello, DirectoryWatch(), Ping()):
+        writer.write(codec.one_way_frame(codec.encode(packet), None))
+    texts: list[str] = []
+    while True:
+        data = await reader.read(CHUNK_BYTES)
+        if not data:
+            raise EOFError
+        for body in parser.feed(data):
+            _, packet, _ = codec.decode(body)
+            if isinstance(packet, DirectoryChange):
+                texts += packet.joined
+            elif isinstance(packet, Pong):
+                return tuple(one for one in map(parse, texts) if one is not None)
+        if parser.error is not None:
+            raise EOFError
