@@ -1,7 +1,8 @@
 """README.md tells the truth: its programs run, its snippets run, its configuration is the whole of it.
 
 A block is marked by a comment above it: `file: NAME` is written to a folder, `output: COMMAND` is what the command
-prints there, `snippet` runs beside a running cluster, `config` is read as configuration.
+prints there, `snippet` runs beside a running cluster, `config` is read as configuration. The quick start is run by
+tools/quick_start.py (tests/tools/test_quick_start.py).
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from zfoo_py.cli.main import make_parser
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCK = re.compile(
-    r"(?:<!-- (?P<kind>\w+)(?:: (?P<what>[^>]*))? -->\n)?```(?P<language>\w*)\n(?P<text>.*?)```\n", re.DOTALL
+    r"(?:<!-- (?P<kind>[\w-]+)(?:: (?P<what>[^>]*))? -->\n)?```(?P<language>\w*)\n(?P<text>.*?)```\n", re.DOTALL
 )
 # How long a program of the README may take on a busy machine; it takes about a second.
 LIMIT_S = 30
@@ -172,7 +173,7 @@ def test_the_controller_object_runs_as_written(programs):
 
 def test_check_prints_the_table_shown(programs):
     """The output of `zfoo-py check` is the real one."""
-    command = "zfoo-py check visits.py --provide visits"
+    command = "zfoo-py check visits.py --provide visits --offline"
     printed = programs.run("-m", "zfoo_py", *command.split()[1:])
     assert printed.replace(f"{programs.folder}/", "") == expected(command)
 

@@ -271,7 +271,8 @@ class Node:
             self._state = "stopped"
             raise
         self.events.publish(NodeStarted(self.id, self.address or None))
-        logger.info("node {} is up{}", self.id, f" at {self.address}" if self.address else "")
+        at = f" at {self.address}" if self.address else ""
+        logger.info("node {} is up{} (process {})", self.id, at, os.getpid())
         return self
 
     async def stop(self) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.support.actors import step_runtime
 from tests.support.consumers import registration
 from tests.support.discovery import Dials
-from zfoo_py.actor import Abort, CoreRef
+from zfoo_py.actor import Abort, CoreRef, LoopFuture
 from zfoo_py.consumer import messages as c
 from zfoo_py.consumer.connector_actor import ConnectorActor, backoff_s
 from zfoo_py.net.messages import Retire
@@ -338,3 +338,47 @@ def test_what_happened_while_it_was_down_is_handled_by_the_next():
     world.dials.up(B)
     world.later(60.0)
     assert world.dials.open == []
+
+
+# ------------------------------------------------------------------------------------- whether all were tried
+def tried(world):
+    """Ask to be told when all of the first snapshot were tried; return the future."""
+    future = LoopFuture()
+    world.tell(c.WhenTried(future))
+    return future
+
+
+def test_tried_means_that_each_target_of_the_first_snapshot_was_reached_or_failed_once():
+    world = Connector()
+    before = tried(world)
+    world.announce(A, B, C, snapshot=True)
+    after = tried(world)
+    world.dials.up(A)
+    world.dials.fail(B)
+    assert (before.done(), after.done()) == (False, False)
+    world.dials.up(C)
+    assert (before.done(), after.done(), tried(world).done()) == (True, True, True)
+
+
+def test_what_joins_later_delays_nobody():
+    world = Connector()
+    world.announce(A, snapshot=True)
+    world.announce(B)
+    world.dials.up(A)
+    assert tried(world).done()
+
+
+def test_a_refused_session_counts_as_tried():
+    world = Connector()
+    world.announce(A, snapshot=True)
+    world.tell(c.TargetDown(A, "the Hello was refused"))
+    assert tried(world).done()
+
+
+def test_an_empty_discovery_leaves_nothing_to_try_and_an_unheard_one_everything():
+    world = Connector()
+    world.announce(A)
+    unheard = tried(world)
+    assert not unheard.done()
+    world.announce(snapshot=True)
+    assert unheard.done()

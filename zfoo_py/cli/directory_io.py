@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
-from zfoo_py.config import parse_address
+from zfoo_py.config import DEFAULT_DISCOVERY_ADDRESS, parse_address
 from zfoo_py.errors import ConfigError, DecodeError
 from zfoo_py.net.handshake import WIRE_VERSION
 from zfoo_py.protocol.common import DirectoryChange, DirectoryWatch, Hello, Ping, Pong
@@ -31,7 +31,8 @@ async def read_directory(address: str, wait_s: float = DIRECTORY_WAIT_S) -> tupl
         ConfigError: nobody, or something else, answers there, or not within ``wait_s`` seconds.
     """
     place = parse_address(address, path="discovery.address")
-    start = f"start one with `zfoo-py discovery --address {address}`, or name its address with --discovery"
+    where = "" if address == DEFAULT_DISCOVERY_ADDRESS else f" --address {address}"
+    start = f"start one with `zfoo-py discovery{where}`, or name its address with --discovery"
     try:
         async with asyncio.timeout(wait_s):
             reader, writer = await asyncio.open_connection(place.host, place.port)
