@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from zfoo_py.config import DEFAULT_DISCOVERY_ADDRESS, parse_address
 from zfoo_py.errors import ConfigError, DecodeError
@@ -14,6 +14,7 @@ from zfoo_py.protocol.msgpack_codec import MsgpackCodec
 from zfoo_py.protocol.registration import parse
 
 if TYPE_CHECKING:
+    from zfoo_py.protocol.packet import Packet
     from zfoo_py.protocol.registration import Registration
 
 __all__ = ["read_directory"]
@@ -62,11 +63,17 @@ def _stranger(address: str) -> str:
 
 
 async def _read(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> tuple[Registration, ...]:
-    """Say Hello, watch, and read until the Pong: everything known comes before it."""
+    """Say Hello, watch, and return what the snapshot holds.
+
+    It may come in parts, one right after the other: a Ping that follows its first part is answered after its last.
+    """
     codec, parser = MsgpackCodec(), FrameParser(MAX_FRAME_BYTES)
-    hello: Any = Hello(WIRE_VERSION, "node", "zfoo-py", max_frame_bytes=MAX_FRAME_BYTES)
-    for packet in (hello, DirectoryWatch(), Ping()):
+
+    def send(packet: Packet) -> None:
         writer.write(codec.one_way_frame(codec.encode(packet), None))
+
+    send(Hello(WIRE_VERSION, "node", "zfoo-py", max_frame_bytes=MAX_FRAME_BYTES))
+    send(DirectoryWatch())
     texts: list[str] = []
     while True:
         data = await reader.read(CHUNK_BYTES)
@@ -76,6 +83,8 @@ async def _read(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> t
             _, packet, _ = codec.decode(body)
             if isinstance(packet, DirectoryChange):
                 texts += packet.joined
+                if packet.snapshot:
+                    send(Ping())
             elif isinstance(packet, Pong):
                 return tuple(one for one in map(parse, texts) if one is not None)
         if parser.error is not None:
