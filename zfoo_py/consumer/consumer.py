@@ -179,7 +179,7 @@ class Consumer:
         """Ask for the figures of all consumed service types; awaitable, and ``get(timeout=…)`` in threads."""
         ref = self._actor.ref
         if ref is None:
-            msg = "the node has not started"
+            msg = "the node has not started: use `async with node`, or await node.start(), first"
             raise SessionClosedError(msg, may_have_run=False)
         answer: Answer[dict[str, Any]] = ref.ask(TakeStats(), block=False)
         return answer

@@ -70,17 +70,20 @@ def timed_out(outbound: Outbound, session: Session, *, written: bool) -> AskTime
         whom = outbound.provider or session.peer
         msg = (
             f"{name} had no answer from {whom} before its deadline: its receiver is slow, waits for something, "
-            f"or never answers"
+            f"or never answers; look there, or give the ask more time with timeout_s="
         )
     else:
-        msg = f"{name} was not written before its deadline: this node is overloaded, or the peer reads too slowly"
+        msg = f"{name} was not written before its deadline: this node is overloaded, or the peer reads too slowly: ask less"
     return AskTimeoutError(msg, **_about(outbound, session, may_have_run=written))
 
 
 def lost_in_flight(outbound: Outbound, session: Session, reason: str) -> SessionClosedError:
     """Return the error of an ask that was written to a session that has ended."""
     name = outbound.call.binding.packet_class.__name__
-    msg = f"the session to {session.peer} ended with {name} in flight: {reason}; its receiver may have run"
+    msg = (
+        f"the session to {session.peer} ended with {name} in flight: {reason}; its receiver may have run, so ask again "
+        f"only if twice does no harm (a packet declared idempotent=True is asked again by itself)"
+    )
     return SessionClosedError(msg, **_about(outbound, session, may_have_run=True))
 
 
@@ -133,7 +136,7 @@ def return_outbound(outbound: Outbound, reason: str) -> None:
         call.returns_to.tell(Undelivered(outbound, reason))
         return
     name = call.binding.packet_class.__name__
-    msg = f"{name} was not sent: {reason}"
+    msg = f"{name} was not sent: {reason}; asking again is safe"
     module = call.binding.module.name
     call.answer.settle(error=SessionClosedError(msg, may_have_run=call.may_have_run, module=module, packet=name))
 
