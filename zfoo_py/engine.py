@@ -122,11 +122,12 @@ class Engine:
         self.undelivered = 0
         self.runtime = Runtime(loop, timers=parts.clock, inbox_limit_messages=limits.inbox_limit_messages)
         self.codec = MsgpackCodec(parts.table)
+        provides = frozenset((provided.module, provided.name) for provided in config.provides)
         self.router = Router(
             self.runtime,
             self.codec,
             parts.receivers,
-            frozenset(provided.module for provided in config.provides),
+            provides,
             limits,
             parts.events,
             task_hash,
@@ -146,6 +147,7 @@ class Engine:
             limits=limits,
             warn=_warn_peer,
             undelivered=self._undelivered,
+            provides=provides,
         )
         self._spawn_registry()
         self._spawn_consumer()
@@ -261,6 +263,7 @@ class Engine:
             node_id=self._config.id,
             registration=self._registration_text,
             max_frame_bytes=self._limits.max_frame_bytes,
+            consumes=[f"{consumed.module}-{consumed.provider}" for consumed in self._config.consumes],
         )
 
     def _accepted(self, connection: TcpConnection) -> LoopActorRef[Any] | None:

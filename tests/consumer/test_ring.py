@@ -236,3 +236,16 @@ def test_a_key_that_is_not_allowed_is_refused():
     ring.add("one")
     with pytest.raises(TypeError, match="a key cannot be list"):
         ring.owner(["a"])
+
+
+@given(st.lists(names, unique=True), st.sampled_from([crowded, point_hashes]), key_hashes)
+def test_a_walk_names_all_in_the_order_in_which_they_would_own_the_hash(members, hash_points, key_hash):
+    ring = HashRing(5, hash_points=hash_points)
+    for name in members:
+        ring.add(name)
+    walked = list(ring.walk(key_hash))
+    expected = []
+    while len(ring):
+        expected.append(ring.owner_of_hash(key_hash))
+        ring.remove(expected[-1])
+    assert walked == expected

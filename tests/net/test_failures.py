@@ -48,6 +48,21 @@ def test_an_ask_that_was_written_before_may_have_run_whatever_becomes_of_it_now(
         assert error.may_have_run
 
 
+def test_an_ask_that_the_peer_does_not_serve_goes_back_to_who_picked_it():
+    with World() as world:
+        session = world.up().session
+        picked, direct = world.call(back=True), world.call()
+        for call in (picked, direct):
+            failures.refuse(m.Outbound(call, None, PROVIDER), Error(ErrorCode.NOT_SERVED, "no"), session)
+        assert isinstance(direct.answer.exception(), errors.RemoteError)
+        assert not picked.answer.done()
+        [back] = world.consumer.told
+        assert (back.call, back.provider, back.error.code, back.error.may_have_run) == (picked, PROVIDER, 3, False)
+        other = world.call(back=True)
+        failures.refuse(m.Outbound(other, None, PROVIDER), Error(ErrorCode.OVERLOADED, "no"), session)
+        assert isinstance(other.answer.exception(), errors.RemoteError)
+
+
 def test_sends_that_fail_tell_whoever_waits_and_the_node():
     with World() as world:
         session = world.up()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from zfoo_py.net.handshake import WIRE_VERSION, fault_of
+from zfoo_py.net.handshake import WIRE_VERSION, fault_of, served_modules
 from zfoo_py.protocol.common import Hello
 
 TEXT = "a | 10.0.0.1:1 | provider:[visits-visits]"
@@ -39,3 +39,26 @@ def test_what_a_newer_peer_adds_is_ignored():
 def test_each_fault_is_a_sentence(hello, announced, text):
     """The announced text counts byte for byte: another spelling of the same registration is another node."""
     assert text in fault_of(hello, announced, "10.0.0.1:1")
+
+
+PROVIDES = frozenset({("visits", "blue"), ("visits", "green"), ("pages", "pages")})
+
+
+@pytest.mark.parametrize(
+    ("consumes", "served"),
+    [
+        ((), {"visits", "pages"}),
+        (("visits-blue", "pages-pages"), {"visits", "pages"}),
+        (("visits-red", "pages-pages"), {"pages"}),
+        (("visits-red", "visits-green"), {"visits", "pages"}),
+        (("chat-chat", "nonsense", ""), {"visits", "pages"}),
+        (("visits", "pages-"), set()),
+        (("visits-green-2", "pages-pages"), {"pages"}),
+    ],
+)
+def test_a_peer_is_served_the_modules_it_consumes_in_a_group_that_is_provided(consumes, served):
+    assert served_modules(PROVIDES, consumes) == served
+
+
+def test_sessions_alike_share_what_they_serve():
+    assert served_modules(PROVIDES, ("visits-red",)) is served_modules(PROVIDES, ("visits-red",))

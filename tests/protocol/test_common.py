@@ -15,7 +15,7 @@ def test_ids_modules_and_fields():
         b.protocol_id: (b.module.id, b.module.name, b.packet_class.__name__, b.packet_class.__struct_fields__)
         for b in BUILT_IN.bindings()
     }
-    hello = ("wire_version", "kind", "node_id", "registration", "max_frame_bytes", "capabilities", "token")
+    hello = ("wire_version", "kind", "node_id", "registration", "max_frame_bytes", "capabilities", "token", "consumes")
     assert found == {
         100: (2, "common", "Message", ("code", "message")),
         101: (2, "common", "Error", ("code", "message")),

@@ -85,7 +85,26 @@ def test_what_this_node_does_not_serve_is_refused(receivers, packet, code, text)
             peer.receive(peer.one_way(packet))  # one way: nobody is answered, but it is counted
             assert peer.written() == []
             assert world.router.refused == 2
+            assert world.router.misrouted == (2 if code == ErrorCode.NOT_SERVED else 0)
             assert peer.actor._in_work == 0
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(("consumes", "is_served"), [(["visits-green"], True), (["visits-red"], False), ([], True)])
+def test_a_node_is_served_only_in_the_group_that_it_consumes(consumes, is_served):
+    """The tripwire costs no lookup of its own: the session knows since its Hello."""
+
+    async def main():
+        async with RouterWorld(echo, provides=("visits/blue", "visits/green")) as world:
+            peer = world.up("server", consumes=consumes)
+            answer = await world.answer(peer, VisitAsk("x"))
+            if is_served:
+                assert answer == VisitAnswer("x")
+            else:
+                assert answer.code == ErrorCode.NOT_SERVED
+                assert "provides module 'visits' as 'blue' and 'green', not as the group" in answer.message
+            assert world.router.misrouted == (not is_served)
 
     asyncio.run(main())
 

@@ -27,7 +27,7 @@ class RouterWorld(World):
 
     Args:
         receivers: as of ``Node(receivers=…)``.
-        provides: names of modules.
+        provides: names of modules, each in the group of its name; or ``module/group``.
         interceptors: hooks.
         limits: of ``zfoo_py.config.Limits``.
     """
@@ -41,10 +41,10 @@ class RouterWorld(World):
         self.failures: list[ReceiverFailed] = []
         self.events.subscribe(ReceiverFailed, self.failures.append)
         found = collect_receivers(receivers, TABLE)
-        self.router = Router(
-            self.runtime, self.codec, found, frozenset(provides), self.limits, self.events, task_hash, interceptors
-        )
-        self.env = msgspec.structs.replace(self.env, receive=self.router.receive)
+        names = [name.partition("/") for name in provides]
+        served = frozenset((module, group or module) for module, _, group in names)
+        self.router = Router(self.runtime, self.codec, found, served, self.limits, self.events, task_hash, interceptors)
+        self.env = msgspec.structs.replace(self.env, receive=self.router.receive, provides=served)
 
     async def __aenter__(self) -> Self:
         return self

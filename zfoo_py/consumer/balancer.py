@@ -78,6 +78,11 @@ class Provider:
         self.sessions: list[tuple[int, object]] = []
         self.session: object = None
 
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """The names of its modules, sorted."""
+        return tuple(sorted({module for module, _ in self.services}))
+
     def add_session(self, sid: int, ref: object) -> bool:
         """A session to it is ready; True if it is the first. A sid that is known already changes nothing."""
         if any(known == sid for known, _ in self.sessions):
@@ -177,6 +182,14 @@ class Balancer:
         """The pick and the key's lane (None without key); what the ConsumerActor calls for every ask."""
         return self.pick(view, key), None if key is None else task_hash(key)
 
+    def route_around(self, view: ServiceView, key: Key | None, refused: str) -> tuple[Provider | None, int | None]:
+        """As `route`, after the provider of that ring name said that it does not serve this type; remembers nothing."""
+        others = tuple(provider for provider in view.providers if provider.ring_name != refused)
+        provider, lane = self.route(msgspec.structs.replace(view, providers=others), key)
+        if provider is not None and provider.ring_name == refused:
+            provider = others[0] if others else None
+        return provider, lane
+
     def tick(self, now_s: int) -> None:
         """About once a second: whole seconds on the node's monotonic clock. Must take less than 2 ms."""
 
@@ -235,6 +248,13 @@ class ConsistentHashBalancer(Balancer):
         if key is None:
             return _any_of(view.providers, self._random)
         return self._owner_of_hash(fnv_hash(key))
+
+    def route_around(self, view: ServiceView, key: Key | None, refused: str) -> tuple[Provider | None, int | None]:
+        """To the one who would own the key if that provider were gone."""
+        if key is None:
+            return super().route_around(view, key, refused)
+        owners = (name for name in self._ring.walk(fnv_hash(key)) if name != refused)
+        return self._providers.get(next(owners, "")), task_hash(key)
 
     def _owner_of_hash(self, key_hash: int) -> Provider | None:
         name = self._ring.owner_of_hash(key_hash)

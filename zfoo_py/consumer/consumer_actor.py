@@ -11,17 +11,18 @@ from loguru import logger
 from zfoo_py.actor import CoreActor
 from zfoo_py.consumer import messages as c
 from zfoo_py.consumer.balancer import BalancerStats, Provider, ServiceView
+from zfoo_py.consumer.membership import Joined, Left, Membership
+from zfoo_py.consumer.orders import about, no_provider, not_consumed, order_in, outcome, text_of, too_early
 from zfoo_py.consumer.retry_budget import RetryBudget
 from zfoo_py.errors import (
     AskTimeoutError,
-    BackpressureError,
     BalancerError,
     CallError,
     ConfigError,
-    NoProviderError,
     SessionClosedError,
 )
-from zfoo_py.events import MembershipChanged, ProviderDown, ProviderUp
+from zfoo_py.events import Alert, MembershipChanged, ProviderDown, ProviderUp
+from zfoo_py.log import rate_limited
 from zfoo_py.net import messages as m
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from zfoo_py.actor import CoreRef
     from zfoo_py.consumer.balancer import Balancer
+    from zfoo_py.consumer.membership import Change
     from zfoo_py.events import Events
     from zfoo_py.router.answer import Answer
 
@@ -45,9 +47,6 @@ TICK_S = 1.0
 # Entries that one turn of the background sweep looks at, over all service types: at about a microsecond each it stays
 # under 2 ms.
 SWEEP_ENTRIES_PER_TURN = 1000
-
-# An error names this many providers; it is made per failed ask, and the rest is in the figures.
-MAX_NAMED_PROVIDERS = 10
 
 
 class Service(msgspec.Struct, eq=False):
@@ -89,8 +88,7 @@ class ConsumerActor(CoreActor):
         self._events = events
         self._undelivered_send = undelivered
         self._services = {service.module: service for service in services}
-        self._providers: dict[str, Provider] = {}
-        self._by_sid: dict[int, Provider] = {}
+        self._members = Membership()
         self.version = 0
         self._is_synchronised = False
         self._early: deque[Any] = deque()
@@ -98,12 +96,15 @@ class ConsumerActor(CoreActor):
         self._is_sweeping = False
         self.asks = 0
         self.retries = 0
+        self.misroutes = 0
+        self._alerted: set[tuple[str, str]] = set()
         self._retry_budget = RetryBudget(self.runtime.time())
         self._turns: dict[type, Callable[[Any], Any]] = {
             m.AskRecord: self._ask,
             c.SendOrder: self._send,
             m.Undelivered: self._undelivered,
             m.LostInFlight: self._lost_in_flight,
+            m.Misrouted: self._misrouted,
             c.Retry: self._retry,
             m.MembershipChange: self._membership_change,
             m.Snapshot: self._snapshot,
@@ -132,18 +133,15 @@ class ConsumerActor(CoreActor):
     @classmethod
     def on_undelivered(cls, message: Any) -> None:
         """Fail the orders that no consumer actor will handle: the node has stopped, or too many wait."""
-        if isinstance(message, m.LostInFlight):
+        if isinstance(message, (m.LostInFlight, m.Misrouted)):
             message.call.answer.settle(error=message.error)
             return
-        if isinstance(message, c.Retry):
-            message = message.order
-        elif isinstance(message, m.Undelivered):
-            message = _order_of(message)
-        if isinstance(message, (m.AskRecord, c.SendOrder)):
+        message = order_in(message)
+        if message is not None:
             name = message.binding.packet_class.__name__
             msg = f"{name} was not sent: the node has stopped, or its consumer has more asks than it may hold"
             may_have_run = isinstance(message, m.AskRecord) and message.may_have_run
-            _outcome(message).settle(error=SessionClosedError(msg, may_have_run=may_have_run, **_about(message)))
+            outcome(message).settle(error=SessionClosedError(msg, may_have_run=may_have_run, **about(message)))
 
     def on_receive(self, message: Any) -> Any:
         """Dispatch by the message's class."""
@@ -161,15 +159,14 @@ class ConsumerActor(CoreActor):
         super()._turn_failed(message, error)
 
     def _fail_order_of(self, message: Any, error: BaseException) -> bool:
-        if isinstance(message, c.Retry):
-            message = message.order
-        if not isinstance(message, (m.AskRecord, c.SendOrder)):
+        message = order_in(message)
+        if message is None:
             return False
         module = message.binding.module.name
         service = self._services.get(module)
         policy = service.balancer_name if service is not None else "?"
-        msg = f"the balancer {policy!r} of module {module!r} raised {_text_of(error)}"
-        failure = BalancerError(msg, **_about(message))
+        msg = f"the balancer {policy!r} of module {module!r} raised {text_of(error)}"
+        failure = BalancerError(msg, **about(message))
         failure.__cause__ = error
         self._fail(message, failure)
         return True
@@ -181,7 +178,10 @@ class ConsumerActor(CoreActor):
         if service is None or not self._is_synchronised:
             self._cannot_pick(record)
             return
-        provider, lane = service.balancer.route(service.view, record.key)
+        if record.refused_by:
+            provider, lane = service.balancer.route_around(service.view, record.key, record.refused_by)
+        else:
+            provider, lane = service.balancer.route(service.view, record.key)
         if provider is None:
             self._no_provider(record, service)
             return
@@ -223,37 +223,28 @@ class ConsumerActor(CoreActor):
             )
 
     def _cannot_pick(self, order: Any) -> None:
-        if not self._is_synchronised:
-            if len(self._early) < self.actor_inbox.limit:
-                self._early.append(order)
-                return
-            msg = f"{len(self._early)} orders wait until this node knows its providers: ask less, or later"
-            self._fail(order, BackpressureError(msg, **_about(order)))
-            return
-        module = order.binding.module.name
-        msg = f"this node does not consume module {module!r}: add it to consumes=[…], or to [[consumer]]"
-        self._fail(order, NoProviderError(msg, **_about(order)))
+        if self._is_synchronised:
+            self._fail(order, not_consumed(order))
+        elif len(self._early) < self.actor_inbox.limit:
+            self._early.append(order)
+        else:
+            self._fail(order, too_early(order, len(self._early)))
 
     def _no_provider(self, order: Any, service: Service) -> None:
-        known = ", ".join(sorted(self._providers)[:MAX_NAMED_PROVIDERS]) or "none at all"
-        more = len(self._providers) - MAX_NAMED_PROVIDERS
-        if more > 0:
-            known += f" and {more} more"
-        msg = f"no provider serves module {service.module!r} as {service.group!r}; providers known: {known}"
-        self._fail(order, NoProviderError(msg, **_about(order)))
+        self._fail(order, no_provider(order, service.group, self._members.providers))
 
     def _no_session(self, order: Any, provider: Provider) -> None:
         msg = f"the balancer picked {provider.ring_name}, which has no open session"
         self._again(order, msg)
 
     def _undelivered(self, back: m.Undelivered) -> None:
-        self._again(_order_of(back), back.reason)
+        self._again(order_in(back), back.reason)
 
     def _again(self, order: Any, reason: str) -> None:
         """Pick again in a turn of its own: by then the registry has spoken of the session that is gone."""
         if order.tries + 1 >= MAX_TRIES:
             msg = f"{order.binding.packet_class.__name__} was not sent in {MAX_TRIES} tries: {reason}"
-            self._fail(order, SessionClosedError(msg, may_have_run=False, **_about(order)))
+            self._fail(order, SessionClosedError(msg, may_have_run=False, **about(order)))
         elif isinstance(order, m.AskRecord):
             again = msgspec.structs.replace(order, tries=order.tries + 1, is_default_timeout=False)
             self.runtime.call_later(0, self._me, c.Retry(again, reason))
@@ -268,6 +259,25 @@ class ConsumerActor(CoreActor):
         again = msgspec.structs.replace(lost.call, may_have_run=True, is_default_timeout=False)
         self.runtime.call_later(0, self._me, c.Retry(again, str(lost.error)))
 
+    def _misrouted(self, back: m.Misrouted) -> None:
+        """The tripwire: a provider says that it does not serve what was routed to it. Pick another one, once."""
+        self.misroutes += 1
+        module = back.call.binding.module.name
+        service = self._services.get(module)
+        if (back.provider, module) not in self._alerted:  # until it leaves, so they are no more than the providers
+            self._alerted.add((back.provider, module))
+            group = service.group if service is not None else "?"
+            self._alert(
+                "misroute",
+                f"{back.provider} refused a packet of module {module!r} as {group!r}, which it should serve: compare "
+                f"what it announces with its [[provider]] tables; it says: {back.error}",
+            )
+        if back.call.refused_by or service is None or len(service.view.providers) == 1:
+            back.call.answer.settle(error=back.error)
+            return
+        again = msgspec.structs.replace(back.call, refused_by=back.provider, is_default_timeout=False)
+        self.runtime.call_later(0, self._me, c.Retry(again, str(back.error)))
+
     def _retry(self, retry: c.Retry) -> None:
         order = retry.order
         self.retries += 1
@@ -275,17 +285,17 @@ class ConsumerActor(CoreActor):
             self._send(order)
         elif order.deadline_s <= self.runtime.time():
             msg = f"{order.binding.packet_class.__name__} was not sent before its deadline: {retry.reason}"
-            self._fail(order, AskTimeoutError(msg, may_have_run=False, **_about(order)))
+            self._fail(order, AskTimeoutError(msg, may_have_run=False, **about(order)))
         else:
             self._ask(order)
 
     def _fail(self, order: Any, error: Exception) -> None:
         if isinstance(order, m.AskRecord) and order.may_have_run and isinstance(error, CallError):
             error.may_have_run = True
-        _outcome(order).settle(error=error)
+        outcome(order).settle(error=error)
         if isinstance(order, c.SendOrder):
-            about = _about(order)
-            self._undelivered_send(about["packet"], about["module"], str(error))
+            facts = about(order)
+            self._undelivered_send(facts["packet"], facts["module"], str(error))
 
     # --- membership
 
@@ -305,12 +315,10 @@ class ConsumerActor(CoreActor):
         self._handled(message.version)
 
     def _snapshot(self, snapshot: m.Snapshot) -> None:
-        present = {up.sid for up in snapshot.providers}
-        for sid in [sid for sid in self._by_sid if sid not in present]:
+        for sid in self._members.missing_from(up.sid for up in snapshot.providers):
             self._session_down(m.ProviderDown(sid, "it is not in the registry any more"), snapshot.version)
         for up in snapshot.providers:
-            if up.sid not in self._by_sid:
-                self._session_up(up, snapshot.version)
+            self._session_up(up, snapshot.version)
         if snapshot.version != self.version or not self._is_synchronised:
             self._handled(snapshot.version)
         self._is_synchronised = True
@@ -340,51 +348,48 @@ class ConsumerActor(CoreActor):
         }
 
     def _session_up(self, up: m.ProviderUp, version: int) -> None:
-        registration = up.registration
         try:
-            ring_name = registration.ring_name
+            changes = self._members.up(up)
         except ConfigError as error:  # a peer's Hello is not to stop the changes that follow
             logger.warning("session {} is to no provider: {}", up.sid, error)
             return
-        provider = self._providers.get(ring_name)
-        if provider is None:
-            provider = Provider(
-                ring_name=ring_name,
-                text=registration.text,
-                node_id=registration.id,
-                address=registration.address or "",
-                services=frozenset((service.module, service.name) for service in registration.provides),
-            )
-            self._providers[ring_name] = provider
-        self._by_sid[up.sid] = provider
-        if not provider.add_session(up.sid, up.ref):
-            return
-        for service in self._services.values():
-            if (service.module, service.group) in provider.services:
-                service.view = service.view.joined(provider, version)
-                self._tell_policy(service, service.balancer.on_up, provider)
-        if self._events.wants(ProviderUp):
-            modules = tuple(sorted(module for module, _ in provider.services))
-            self._events.publish(ProviderUp(version, ring_name, provider.node_id, provider.address, modules, up.sid))
+        self._apply(changes, version)
 
     def _session_down(self, down: m.ProviderDown, version: int) -> None:
-        provider = self._by_sid.pop(down.sid, None)
-        if provider is None:
-            return
-        if not provider.drop_session(down.sid):
-            return
-        del self._providers[provider.ring_name]
-        for service in self._services.values():
-            if (service.module, service.group) in provider.services:
-                service.view = service.view.left(provider, version)
-                self._tell_policy(service, service.balancer.on_down, provider)
+        self._apply(self._members.down(down.sid, down.reason), version)
+
+    def _apply(self, changes: list[Change], version: int) -> None:
+        for change in changes:
+            if isinstance(change, Joined):
+                self._joined(change, version)
+            else:
+                self._left(change, version)
+
+    def _joined(self, change: Joined, version: int) -> None:
+        provider = change.provider
+        for service in self._services_of(provider):
+            service.view = service.view.joined(provider, version)
+            self._tell_policy(service, service.balancer.on_up, provider)
+        if self._events.wants(ProviderUp):
+            facts = (provider.ring_name, provider.node_id, provider.address, provider.modules)
+            self._events.publish(ProviderUp(version, *facts, change.sid))
+
+    def _left(self, change: Left, version: int) -> None:
+        provider = change.provider
+        self._alerted = {alert for alert in self._alerted if alert[0] != provider.ring_name}
+        for service in self._services_of(provider):
+            service.view = service.view.left(provider, version)
+            self._tell_policy(service, service.balancer.on_down, provider)
         if self._events.wants(ProviderDown):
-            modules = tuple(sorted(module for module, _ in provider.services))
-            self._events.publish(
-                ProviderDown(
-                    version, provider.ring_name, provider.node_id, provider.address, modules, down.reason, down.sid
-                )
-            )
+            facts = (provider.ring_name, provider.node_id, provider.address, provider.modules)
+            self._events.publish(ProviderDown(version, *facts, change.reason, change.sid))
+
+    def _services_of(self, provider: Provider) -> list[Service]:
+        return [one for one in self._services.values() if (one.module, one.group) in provider.services]
+
+    def _alert(self, name: str, text: str) -> None:
+        rate_limited(f"alert {name}", f"ALERT {name}: {text}")
+        self._events.publish(Alert(name, text))
 
     def _tell_policy(self, service: Service, hook: Callable[..., Any], *args: Any) -> Any:
         """Call a hook of a policy; one that raises harms no other service type, and None comes back."""
@@ -433,6 +438,7 @@ class ConsumerActor(CoreActor):
             "membership_version": self.version,
             "asks": self.asks,
             "retries": self.retries,
+            "misroutes": self.misroutes,
             "failed_turns": self.failures,
             "services": {
                 service.module: {
@@ -446,23 +452,3 @@ class ConsumerActor(CoreActor):
                 for service in self._services.values()
             },
         }
-
-
-def _outcome(order: m.AskRecord | c.SendOrder) -> Any:
-    return order.answer if isinstance(order, m.AskRecord) else order.sent
-
-
-def _order_of(back: m.Undelivered) -> Any:
-    return back.order.call if isinstance(back.order, m.Outbound) else back.order.order
-
-
-def _text_of(error: BaseException) -> str:
-    """What a foreign exception says; its own text may raise, too."""
-    try:
-        return f"{type(error).__name__}: {error}"
-    except Exception:  # noqa: BLE001 - it is foreign
-        return type(error).__name__
-
-
-def _about(order: m.AskRecord | c.SendOrder) -> dict[str, Any]:
-    return {"module": order.binding.module.name, "packet": order.binding.packet_class.__name__}

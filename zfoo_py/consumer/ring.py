@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, insort
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from typing import cast
 
 from sortedcontainers import SortedDict
 
@@ -162,6 +163,32 @@ class HashRing:
         """The name that owns a hash (0 … 2^31 - 1, as `fnv_hash` gives); None if the ring is empty. O(log points)."""
         bucket = key_hash >> _BUCKET_SHIFT
         return self._bucket_owners[bucket][bisect_left(self._bucket_points[bucket], key_hash)]
+
+    def walk(self, key_hash: int) -> Iterator[str]:
+        """All names, in the order in which they would own a hash if those before them were gone. O(1) a point.
+
+        So from the hash to the last point, and then, because of the clamp, from the hash back to the first.
+        """
+        bucket = key_hash >> _BUCKET_SHIFT
+        at = bisect_left(self._bucket_points[bucket], key_hash)
+        seen: set[str] = set()
+        for points, owners in self._slices(bucket, at):
+            for point, owner in zip(points, owners, strict=False):  # a bucket has one owner more than points
+                for name in reversed(self._claimants.get(point) or [owner]):
+                    if name not in seen:
+                        seen.add(name)
+                        yield name
+                if len(seen) == len(self._points_of):
+                    return
+
+    def _slices(self, bucket: int, at: int) -> Iterator[tuple[array[int], list[str]]]:
+        points, owners = self._bucket_points, cast("list[list[str]]", self._bucket_owners)
+        yield points[bucket][at:], owners[bucket][at:]
+        for after in range(bucket + 1, len(points)):
+            yield points[after], owners[after]
+        yield points[bucket][:at][::-1], owners[bucket][:at][::-1]
+        for before in range(bucket - 1, -1, -1):
+            yield points[before][::-1], owners[before][-2::-1]
 
     # --- the lookup buckets
 

@@ -12,8 +12,8 @@ from zfoo_py.errors import (
     SessionClosedError,
     UnexpectedPacketError,
 )
-from zfoo_py.net.messages import LostInFlight, Undelivered
-from zfoo_py.protocol.common import MAY_NOT_HAVE_RUN
+from zfoo_py.net.messages import LostInFlight, Misrouted, Undelivered
+from zfoo_py.protocol.common import MAY_NOT_HAVE_RUN, ErrorCode
 
 if TYPE_CHECKING:
     from zfoo_py.errors import DecodeError
@@ -27,6 +27,7 @@ __all__ = [
     "fail_send",
     "lost_in_flight",
     "outbox_full",
+    "refuse",
     "refused",
     "return_outbound",
     "return_send",
@@ -37,6 +38,16 @@ __all__ = [
     "undecodable",
     "unexpected",
 ]
+
+
+def refuse(outbound: Outbound, error: Error, session: Session) -> None:
+    """End an ask that was answered with an Error packet, or let whoever picked its provider pick another one."""
+    call = outbound.call
+    failure = refused(outbound, error, session)
+    if error.code == ErrorCode.NOT_SERVED and call.returns_to is not None:
+        call.returns_to.tell(Misrouted(call, outbound.provider, failure))
+    else:
+        call.answer.settle(error=failure)
 
 
 def refused(outbound: Outbound, error: Error, session: Session) -> RemoteError:

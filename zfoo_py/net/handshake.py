@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from zfoo_py.protocol.registration import parse
@@ -9,7 +10,7 @@ from zfoo_py.protocol.registration import parse
 if TYPE_CHECKING:
     from zfoo_py.protocol.common import Hello
 
-__all__ = ["PEER_KINDS", "WIRE_VERSION", "fault_of"]
+__all__ = ["PEER_KINDS", "WIRE_VERSION", "fault_of", "served_modules"]
 
 # Changes when two versions of the default wire cannot talk to each other.
 WIRE_VERSION: Final = 1
@@ -38,3 +39,19 @@ def fault_of(hello: Hello, announced: str | None, peer: str) -> str:
     if hello.registration and parse(hello.registration) is None:
         return f"the registration {hello.registration!r} cannot be read"
     return ""
+
+
+@lru_cache(maxsize=256)
+def served_modules(provides: frozenset[tuple[str, str]], consumes: tuple[str, ...]) -> frozenset[str]:
+    """Return the modules that a peer may ask for: those provided here, in the groups that it says it consumes.
+
+    It is worked out once for a session (and sessions alike share it), so that a packet's module alone tells whether it
+    was meant for this node.
+
+    Args:
+        provides: (module, group) of everything this node provides.
+        consumes: of the peer's Hello, ``module-group`` each; a module that is not there may be asked for in any group.
+    """
+    called: set[tuple[str, str]] = {(module, group) for module, _, group in (text.partition("-") for text in consumes)}
+    missed = {module for module, _ in called - provides} - {module for module, _ in called & provides}
+    return frozenset(module for module, _ in provides if module not in missed)

@@ -9,7 +9,8 @@ Read this first: who says what to whom.
     engine      → SessionActor    Drain, Retire, Abort
     SessionActor→ RegistryActor   SessionUp, SessionDown, ProviderUp, ProviderDown, BindUid, CountersReport,
                                   SessionReport (the answer to ReportYourself)
-    SessionActor→ whoever asked   Undelivered (an Outbound or Send that was never written), LostInFlight
+    SessionActor→ whoever asked   Undelivered (an Outbound or Send that was never written), LostInFlight,
+                                  Misrouted
     whoever     → RegistryActor   Subscribe, ListSessions
     RegistryActor→ subscribers    Snapshot, MembershipChange
     RegistryActor→ SessionActor   ReportYourself (after a restart of the registry)
@@ -49,6 +50,7 @@ __all__ = [
     "Lost",
     "LostInFlight",
     "MembershipChange",
+    "Misrouted",
     "Outbound",
     "ProviderDown",
     "ProviderUp",
@@ -83,6 +85,7 @@ class AskRecord(msgspec.Struct, frozen=True):
         tries: how often it was picked before.
         may_have_run: it was written before, to a session that was lost: whatever comes of it now, its receiver
             may have run.
+        refused_by: ring name of a provider that does not serve its module, so that another one is picked.
     """
 
     binding: Binding
@@ -95,6 +98,7 @@ class AskRecord(msgspec.Struct, frozen=True):
     is_default_timeout: bool
     tries: int = 0
     may_have_run: bool = False
+    refused_by: str = ""
 
 
 class Outbound(msgspec.Struct, frozen=True):
@@ -196,6 +200,14 @@ class LostInFlight(msgspec.Struct, frozen=True):
     """Fact: this ask of an idempotent packet was written to a session that was lost; ``error`` if nobody repeats it."""
 
     call: AskRecord
+    error: Exception
+
+
+class Misrouted(msgspec.Struct, frozen=True):
+    """Fact: this ask reached a provider that does not serve its module; ``error`` if no other one takes it."""
+
+    call: AskRecord
+    provider: str
     error: Exception
 
 

@@ -77,6 +77,7 @@ class SessionEnv(msgspec.Struct, frozen=True):
         hello: makes our Hello.
         limits: ``zfoo_py.config.Limits``.
         warn: writes one log line about a peer, bounded in rate: (peer, text).
+        provides: (module, group) of everything the node provides.
         undelivered: takes what was sent one way and never written: (packet, module, reason).
     """
 
@@ -88,3 +89,4 @@ class SessionEnv(msgspec.Struct, frozen=True):
     limits: Any
     warn: Callable[[str, str], None]
     undelivered: Callable[[str, str, str], None]
+    provides: frozenset[tuple[str, str]] = frozenset()

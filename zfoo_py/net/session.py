@@ -17,6 +17,7 @@ import msgspec
 
 from zfoo_py.actor import ActorDeadError
 from zfoo_py.errors import BackpressureError, IllegalTransitionError, InboxFullError, SessionClosedError
+from zfoo_py.net.handshake import served_modules
 from zfoo_py.net.messages import BindUid, Close, Send
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from zfoo_py.actor import LoopActorRef
     from zfoo_py.node import Node
+    from zfoo_py.protocol.common import Hello
     from zfoo_py.protocol.msgpack_codec import MsgpackCodec
     from zfoo_py.protocol.packet import Packet
 
@@ -113,6 +115,7 @@ class Session:
 
     Attributes:
         sid, side, kind, peer, node_id: as in `SessionRecord`; they never change.
+        serves: the modules that the peer may ask this node for; see `zfoo_py.net.handshake.served_modules`.
         uid: id of the user bound to it by `bind_uid`, 0 for none.
         is_up: True while packets can be sent: from the Hello until the session is lost.
         node: the node it belongs to, with ``consumer``, ``router`` and ``events``.
@@ -128,6 +131,7 @@ class Session:
         "node_id",
         "peer",
         "ref",
+        "serves",
         "sid",
         "side",
         "uid",
@@ -155,6 +159,7 @@ class Session:
         # Advice for senders on any thread; the SessionActor, which owns the buffer, is the one that refuses.
         self.writable = True
         self.ref = ref
+        self.serves: frozenset[str] = frozenset()
         self.lane: Any = None  # the router's note of this session's lane
         self._codec = codec
         self._node = node
@@ -168,6 +173,12 @@ class Session:
         """The node this session belongs to."""
         node: Node = self._node
         return node
+
+    def introduce(self, hello: Hello, provides: frozenset[tuple[str, str]]) -> None:
+        """Take what the peer's Hello says of it; ``provides``: (module, group) of everything this node provides."""
+        self.kind = hello.kind
+        self.node_id = hello.node_id
+        self.serves = served_modules(provides, tuple(hello.consumes))
 
     def record(self, local: str, registration: str, now_s: float) -> SessionRecord:
         """Return what the registry is to know when the session comes up."""

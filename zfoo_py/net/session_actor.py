@@ -169,7 +169,7 @@ class SessionActor(LoopActor):
         if packet.__class__ is call.expects or (call.expects is None and packet.__class__ is not Error):
             call.answer.settle(packet)
         elif isinstance(packet, Error):
-            call.answer.settle(error=failures.refused(outbound, packet, self.session))
+            failures.refuse(outbound, packet, self.session)
         else:
             call.answer.settle(error=failures.unexpected(outbound, packet, self.session))
         if self._state is SessionState.DRAINING:
@@ -202,7 +202,7 @@ class SessionActor(LoopActor):
             return
         registration = parse(packet.registration) if packet.registration else None
         session = self.session
-        session.kind, session.node_id = packet.kind, packet.node_id
+        session.introduce(packet, self._env.provides)
         if packet.kind == "node":
             self._connection.limit_frames(self._limits.max_frame_bytes)
         if packet.max_frame_bytes > ATTACHMENT_BYTES:

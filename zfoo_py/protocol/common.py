@@ -31,7 +31,7 @@ class ErrorCode(IntEnum):
 
     RECEIVER_RAISED = 1
     BAD_PACKET = 2  # the packet could not be decoded
-    NOT_SERVED = 3  # this node does not provide the packet's module
+    NOT_SERVED = 3  # this node does not provide the packet's module, or not in the group that the asker consumes
     NO_RECEIVER = 4
     OVERLOADED = 5
     DRAINING = 6
@@ -98,6 +98,7 @@ class Hello(Packet):
         max_frame_bytes: the longest frame that the sender takes.
         capabilities: names of what the sender can do besides; unknown ones are ignored.
         token: room for an authentication token.
+        consumes: what the sender calls, ``module-group`` each, as a registration text lists what is provided.
     """
 
     wire_version: int
@@ -107,6 +108,7 @@ class Hello(Packet):
     max_frame_bytes: int = 0
     capabilities: list[str] = []  # noqa: RUF012 - msgspec copies it for each packet
     token: bytes = b""
+    consumes: list[str] = []  # noqa: RUF012
 
 
 @zfoo_py_module.packet(32701)

@@ -10,6 +10,7 @@ from loguru import logger
 from zfoo_py.actor import Abort, ActorDeadError, LoopFuture
 from zfoo_py.errors import InboxFullError, ZfooError
 from zfoo_py.events import ReceiverFailed
+from zfoo_py.log import rate_limited
 from zfoo_py.net.messages import Finished, Reply
 from zfoo_py.protocol.attachment import CLIENT_KEYED, NoAnswerAttachment, SignalAttachment
 from zfoo_py.protocol.common import Error, ErrorCode
@@ -64,7 +65,7 @@ class Dispatcher:
         runtime: of the node.
         codec: encodes answers.
         receivers: by packet class, checked.
-        provided: names of the modules this node provides.
+        provided: (module, group) of everything this node provides; for texts, the sessions know what they serve.
         limits: ``zfoo_py.config.Limits``.
         events: gets ReceiverFailed.
         lane_of: the 32-bit task hash of a key; hashing belongs to the consumer package, above this one.
@@ -76,7 +77,7 @@ class Dispatcher:
         runtime: Runtime,
         codec: MsgpackCodec,
         receivers: Mapping[type[Packet], Receiver],
-        provided: frozenset[str],
+        provided: frozenset[tuple[str, str]],
         limits: Any,
         events: Events,
         lane_of: Callable[[Any], int],
@@ -108,6 +109,7 @@ class Dispatcher:
         self.received = 0
         self.expired = 0
         self.refused = 0
+        self.misrouted = 0
         self.receiver_failures = 0
         self.unsent_answers = 0
         self._idle_waiters: list[LoopFuture[None]] = []
@@ -137,7 +139,7 @@ class Dispatcher:
         elif attachment.__class__ is NoAnswerAttachment:
             lane = attachment.task_executor_hash
         receiver = self._receivers.get(packet.__class__)
-        if receiver is None or (session.side == "server" and binding.module.name not in self._provided):
+        if receiver is None or (session.side == "server" and binding.module.name not in session.serves):
             if session.kind == "client" and receiver is not None:
                 pass  # an outside client may call any receiver until a gateway brings roles
             else:
@@ -186,10 +188,20 @@ class Dispatcher:
             handler(session, packet)
             return
         name, module = packet.__class__.__name__, binding.module.name
-        if session.side == "server" and module not in self._provided and session.kind != "client":
-            self._refuse(session, signal_id, ErrorCode.NOT_SERVED, f"this node does not provide module {module!r}")
+        if session.side == "server" and module not in session.serves and session.kind != "client":
+            self._misrouted(session, signal_id, name, module)
         elif unknown:
             self._refuse(session, signal_id, ErrorCode.NO_RECEIVER, f"this node has no receiver of {name}")
+
+    def _misrouted(self, session: Session, signal_id: int, name: str, module: str) -> None:
+        """The tripwire: what arrives is meant for another service type than those this node provides."""
+        self.misrouted += 1
+        groups = " and ".join(sorted(repr(group) for provided, group in self._provided if provided == module))
+        text = f"this node does not provide module {module!r}"
+        if groups:
+            text = f"this node provides module {module!r} as {groups}, not as the group that its asker consumes"
+        rate_limited(f"misroute {session.node_id}", f"{name} of {session.node_id or session.peer} is misrouted: {text}")
+        self._refuse(session, signal_id, ErrorCode.NOT_SERVED, text)
 
     def _refuse(self, session: Session, signal_id: int, code: ErrorCode, text: str) -> None:
         self.refused += 1

@@ -1,0 +1,69 @@
+"""A provider is a registration: only its first session and its last one are news."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.consumers import registration
+from zfoo_py.consumer.membership import Joined, Left, Membership
+from zfoo_py.errors import ConfigError
+from zfoo_py.net.messages import ProviderUp
+
+
+def up(sid, number=1, *provides, **more):
+    return ProviderUp(sid, registration(number, *provides, **more), f"ref {sid}")
+
+
+def test_what_is_known_of_a_provider_comes_from_its_registration():
+    members = Membership()
+    [joined] = members.up(up(7, 1, "visits/blue", "visits/green", "pages"))
+    provider = joined.provider
+    assert joined.sid == 7
+    assert provider.ring_name == registration(1, "visits/blue", "visits/green", "pages").ring_name
+    assert (provider.node_id, provider.address) == ("app-1", "10.0.0.1:1")
+    assert provider.services == {("visits", "blue"), ("visits", "green"), ("pages", "pages")}
+    assert provider.modules == ("pages", "visits")
+    assert provider.session == "ref 7"
+
+
+def test_a_registration_without_ring_name_changes_nothing():
+    members = Membership()
+    with pytest.raises(ConfigError):
+        members.up(up(1, address=None))
+    assert (members.providers, members.by_sid) == ({}, {})
+
+
+def test_what_a_snapshot_no_longer_holds():
+    members = Membership()
+    for sid in (3, 1, 2):
+        members.up(up(sid))
+    assert members.missing_from([2, 9]) == [1, 3]
+    assert members.missing_from([]) == [1, 2, 3]
+
+
+STEPS = st.lists(st.tuples(st.booleans(), st.integers(1, 6)), max_size=40)
+
+
+@given(STEPS)
+def test_after_any_history_a_provider_is_there_exactly_while_it_has_a_session(steps):
+    """Sids 1 and 2 reach the first provider, 3 and 4 the second, and so on; ups and downs come twice, too."""
+    members, there, balance = Membership(), set(), Counter()
+    for is_up, sid in steps:
+        changes = members.up(up(sid, (sid + 1) // 2)) if is_up else members.down(sid, "lost")
+        before = {(one + 1) // 2 for one in there}
+        there = there | {sid} if is_up else there - {sid}
+        after = {(one + 1) // 2 for one in there}
+        for change in changes:
+            assert change.sid == sid
+            balance[change.provider.ring_name] += 1 if isinstance(change, Joined) else -1
+        assert len(changes) == len(before ^ after)
+        assert all(isinstance(change, Joined if is_up else Left) for change in changes)
+        assert set(members.by_sid) == there
+        assert set(members.providers) == {registration(number).ring_name for number in after}
+        assert {name for name, count in balance.items() if count} == set(members.providers)
+    for provider in members.providers.values():
+        assert provider.session == provider.sessions[0][1]
