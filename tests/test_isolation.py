@@ -5,12 +5,17 @@ from __future__ import annotations
 import asyncio
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from tests.support.nodes import TABLE, Tallies, TallyAsk, TallyNote
-from zfoo_py import Node
+from tests.support.nodes import TABLE, Tallies, Tally, TallyAsk, TallyNote
+from zfoo_py import Node, Session, packet_receiver
 from zfoo_py.events import Alert
 from zfoo_py.testing import MemoryNetwork
 
 KEYS = [f"key-{number}" for number in range(60)]
+
+
+@packet_receiver
+async def take(session: Session, packet: Tally) -> None:
+    """Serve the other module."""
 
 
 @asynccontextmanager
@@ -20,7 +25,7 @@ async def nodes():
     async with AsyncExitStack() as stack:
 
         async def start(name, **more):
-            more = {"receivers": [Tallies(name)], "discovery": where, **more}
+            more = {"receivers": [Tallies(name), take], "discovery": where, **more}
             return await stack.enter_async_context(Node(id=name, table=TABLE, network=network, **more))
 
         where = {"address": "127.0.0.1:0", "host": True}
@@ -39,7 +44,6 @@ def misroute(consumer):
     [stranger] = actor._services["other"].view.providers
     service.view = service.view.joined(stranger, actor.version)
     service.balancer.on_up(stranger)
-    return stranger
 
 
 def test_a_misrouted_ask_is_answered_by_the_right_provider_and_raises_an_alert():
@@ -47,13 +51,11 @@ def test_a_misrouted_ask_is_answered_by_the_right_provider_and_raises_an_alert()
         async with nodes() as (_, green, consumer):
             alerts = []
             consumer.events.subscribe(Alert, alerts.append)
-            stranger = misroute(consumer)
+            misroute(consumer)
             answers = [consumer.consumer.async_ask(TallyAsk(key)) for key in KEYS]
-            picked = [answer.provider for answer in answers]
             assert [(await answer).served_by for answer in answers] == ["blue"] * len(KEYS)
             wrong = green.router.misrouted
-            assert wrong == picked.count(stranger.ring_name) > 10
-            assert (await consumer.consumer.stats())["misroutes"] == wrong
+            assert (await consumer.consumer.stats())["misroutes"] == wrong > 10
             assert [alert.name for alert in alerts] == ["misroute"]
             assert "provides module 'tallies' as 'green'" in alerts[0].text
 
