@@ -3,7 +3,7 @@
 PYTHON ?= python3
 ARGS ?=
 
-.PHONY: help install cluster test check bench
+.PHONY: help install cluster test check bench soak ci-short
 help:
 	@$(PYTHON) tools/bootstrap.py --help
 install:
@@ -16,3 +16,7 @@ check:
 	@$(PYTHON) tools/bootstrap.py check -- $(ARGS)
 bench:
 	@$(PYTHON) tools/bootstrap.py bench -- $(ARGS)
+soak:
+	@$(PYTHON) tools/bootstrap.py soak -- $(ARGS)
+ci-short:
+	@$(PYTHON) tools/bootstrap.py ci-short -- $(ARGS)

@@ -145,6 +145,11 @@ def test_a_config_error_names_the_path_and_the_nearest_name():
     assert (str(plain), plain.path, plain.nearest) == ("no node", "", None)
 
 
+def test_the_nearest_name_is_found_whatever_its_case_and_none_if_nothing_is_near():
+    assert errors.nearest_name("Balencer", ["provider", "Balancer"]) == "Balancer"
+    assert errors.nearest_name("balencer", ["provider"]) is None
+
+
 def test_a_not_ready_error_lists_what_is_missing():
     assert NotReadyError("text", missing=iter(["visits", "pages"])).missing == ("visits", "pages")
     assert NotReadyError("text").missing == ()

@@ -3,16 +3,16 @@
 
     python3 tools/bootstrap.py cluster --json        the same as: make cluster ARGS="--json"
 
-Targets: install, cluster, test, check, bench. What follows the target goes to its program.
+Targets: install, cluster, test, check, bench, soak, ci-short. What follows the target goes to its program.
 
 Standard library only. This file parses and runs on Python 3.8, so that a machine with an old Python gets a
 sentence instead of a SyntaxError. The project itself needs Python 3.11 or newer: this interpreter if it is,
 else one on PATH, else one of pyenv, else the one that `uv` brings. With `uv` installed, uv makes the
 environment; otherwise venv and pip do.
 
-Each target installs only what it needs (`cluster`: the runtime dependencies). A stamp in .venv holds a hash
-of pyproject.toml for each set installed; while it fits, nothing is installed or downloaded. All words of
-this file go to stderr: stdout belongs to the target.
+Each target installs only what it needs (`cluster`: the runtime dependencies and rich, which draws its table).
+A stamp in .venv holds a hash of pyproject.toml for each set installed; while it fits, nothing is installed or
+downloaded. All words of this file go to stderr: stdout belongs to the target.
 """
 
 from __future__ import annotations
@@ -31,14 +31,20 @@ ROOT = Path(__file__).resolve().parent.parent
 OLDEST = (3, 11)
 # The newest that is well tried comes first; the one after it may still lack wheels of our dependencies.
 PYTHON_NAMES = ("python3.14", "python3.13", "python3.12", "python3.11", "python3.15", "python3", "python")
-# The groups of pyproject.toml that a target needs besides the runtime dependencies.
+# The groups and extras of pyproject.toml that a target needs besides the runtime dependencies.
+EXTRAS = ("metrics", "zookeeper")
 TARGETS: Dict[str, Tuple[str, ...]] = {
-    "install": ("tests", "lint", "bench"),
-    "cluster": (),
-    "test": ("tests",),
-    "check": ("tests", "lint"),
+    "install": ("tests", "lint", "bench", "story", "plot", *EXTRAS),
+    "cluster": ("story",),
+    "test": ("tests", "story", *EXTRAS),
+    "check": ("tests", "lint", "bench", "story", "plot", *EXTRAS),  # mypy reads whatever is imported anywhere
     "bench": ("bench",),
+    "soak": ("bench",),
+    "ci-short": (),
 }
+# Programs that a person watches: paths given to them are meant from where the person stands, and they draw with
+# `--plot`. matplotlib and what it needs are 30 MB, so only who draws gets them.
+PROGRAMS = ("cluster", "bench", "soak")
 # Longest wait for a candidate to say its version; a pyenv shim on a cold disk needs about half a second.
 PROBE_TIMEOUT_S = 20
 NETWORK_SIGNS = (
@@ -63,11 +69,12 @@ made_with = getattr(sys, "_base_executable", sys.executable)
 makes_venv = bool(find_spec("ensurepip") and find_spec("venv"))
 print(sys.version_info[0], sys.version_info[1], int(makes_venv), int(bool(find_spec("pip"))), made_with)
 """
-# Run by the environment's Python (3.11 or newer, so it has tomllib): the packages of some groups.
+# Run by the environment's Python (3.11 or newer, so it has tomllib): the packages of some groups and extras.
 READ_GROUPS = """
 import sys, tomllib
 with open(sys.argv[1], "rb") as file:
-    groups = tomllib.load(file)["dependency-groups"]
+    whole = tomllib.load(file)
+groups = {**whole.get("project", {}).get("optional-dependencies", {}), **whole["dependency-groups"]}
 print("\\n".join(item for name in sys.argv[2:] for item in groups[name]))
 """
 
@@ -282,6 +289,12 @@ def install(environment: Environment, target: str, groups: Sequence[str]) -> Non
 
 
 # --------------------------------------------------------------------------------------------- the targets
+def groups_of(target: str, args: Sequence[str]) -> Tuple[str, ...]:
+    """Return the groups and extras that a target needs with these arguments."""
+    draws = target in PROGRAMS and any(arg.split("=")[0] == "--plot" for arg in args)
+    return TARGETS[target] + (("plot",) if draws else ())
+
+
 def commands(environment: Environment, target: str, args: Sequence[str]) -> List[List[str]]:
     """Return the commands of a target; all are run, and one that fails makes the target fail."""
     python = environment.python
@@ -290,29 +303,29 @@ def commands(environment: Environment, target: str, args: Sequence[str]) -> List
     def tool(name: str, *words: str) -> List[str]:
         return [str(environment.bin / name), *words]
 
-    if target == "cluster":
-        return [[python, "-m", "samples.cluster", *args]]
-    if target == "bench":
-        return [[python, str(root / "benchmarks" / "run.py"), *args]]
-    if target == "test":
-        return [[python, "-m", "pytest", *args]]
-    if target == "check":
-        return [
+    programs: Dict[str, List[List[str]]] = {
+        "install": [],
+        "cluster": [[python, "-m", "samples.cluster", *args]],
+        "test": [[python, "-m", "pytest", *args]],
+        "check": [
             tool("ruff", "check"),
             tool("ruff", "format", "--check"),
             tool("mypy"),
             tool("lint-imports", "--no-logo"),
             [python, "-m", "pytest", "-q", "tests/test_architecture.py"],
-        ]
-    return []
+        ],
+        "bench": [[python, str(root / "benchmarks" / "run.py"), *args]],
+        "soak": [[python, "-m", "samples.soak", *args]],
+        "ci-short": [[python, str(root / "tools" / "ci_short.py"), *args]],
+    }
+    return programs[target]
 
 
 def run(environment: Environment, target: str, args: Sequence[str]) -> int:
     """Run a target and return its exit code."""
     todo = commands(environment, target, args)
-    # Paths that a person gives to these two are meant from where the person stands.
-    here = os.getcwd() if target in ("cluster", "bench") else str(environment.root)
-    os.chdir(here)
+    if target not in PROGRAMS:
+        os.chdir(str(environment.root))
     if len(todo) == 1 and os.name != "nt":
         os.execv(todo[0][0], todo[0])  # signals and the terminal go straight to the program
     if not todo:
@@ -341,7 +354,7 @@ def main(argv: Sequence[str]) -> int:
         del args[0]
     environment = Environment(ROOT)
     try:
-        install(environment, target, TARGETS[target])
+        install(environment, target, groups_of(target, args))
         return run(environment, target, args)
     except KeyboardInterrupt:
         return 130

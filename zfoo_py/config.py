@@ -23,19 +23,17 @@ live here, below `zfoo_py.protocol.registration`, because both need them and con
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
 import math
 import os
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple, get_args, get_origin
 
 import msgspec
 
-from zfoo_py.errors import ConfigError
+from zfoo_py.errors import ConfigError, nearest_name
 
 # One fixed port, so that processes started by hand find each other; next to zfoo's first free port, 12400.
 DEFAULT_DISCOVERY_ADDRESS: Final = "127.0.0.1:12399"
@@ -239,7 +237,7 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
             ConfigError: the file cannot be read, is no TOML, or says something wrong.
         """
         try:
-            data = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+            data = _parse_toml(Path(path).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:  # missing, no UTF-8, no TOML
             raise ConfigError(f"cannot read {path} as TOML: {error}") from error
         return cls.build(data, os.environ if env is None else env, default_id=Path(path).stem, **arguments)
@@ -336,7 +334,7 @@ def _from_environment(env: Mapping[str, str]) -> dict[str, Any]:
             kind = known[key]
         if kind is not str:
             try:
-                (value,) = tomllib.loads(f"value = {value}").values()  # a second value would be a second line
+                (value,) = _parse_toml(f"value = {value}").values()  # a second value would be a second line
             except ValueError as error:
                 raise ConfigError(f"{value!r} is no TOML value", path=variable) from error
         _check_keys(value, kind, variable)
@@ -481,10 +479,10 @@ def _checked_limits(limits: Limits) -> Limits:
     return limits
 
 
-def nearest_name(name: str, valid: Iterable[str]) -> str | None:
-    """Return the valid name that looks most like ``name``, or None. O(valid)."""
-    as_written = {one.lower(): one for one in valid}
-    return next((as_written[found] for found in difflib.get_close_matches(name.lower(), as_written, n=1)), None)
+def _parse_toml(text: str) -> dict[str, Any]:
+    import tomllib  # noqa: PLC0415 - 8 ms of `import zfoo_py` for those who read no TOML
+
+    return tomllib.loads(text)
 
 
 def _nearest_key(key: str, known: Iterable[str]) -> str | None:

@@ -111,6 +111,14 @@ class ConfigError(ZfooError, ValueError):
         super().__init__(f"{path}: {message}{hint}" if path else f"{message}{hint}")
 
 
+def nearest_name(name: str, valid: Iterable[str]) -> str | None:
+    """Return the valid name that looks most like ``name``, or None. O(valid)."""
+    import difflib  # noqa: PLC0415 - only who made a mistake needs it
+
+    as_written = {one.lower(): one for one in valid}
+    return next((as_written[found] for found in difflib.get_close_matches(name.lower(), as_written, n=1)), None)
+
+
 class BlockingCallError(ZfooError, RuntimeError):
     """A call that waits was made on a thread where an event loop runs; it would hang the loop."""
 

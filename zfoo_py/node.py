@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, Self
 from loguru import logger
 
 from zfoo_py.actor import refuse_blocking
-from zfoo_py.config import Consume, NodeConfig, Provide, nearest_name
+from zfoo_py.config import Consume, NodeConfig, Provide
 from zfoo_py.consumer.balancer import BALANCERS
 from zfoo_py.consumer.hashing import check_key, task_hash
 from zfoo_py.engine import Engine, Parts
-from zfoo_py.errors import ConfigError, ZfooError
+from zfoo_py.errors import ConfigError, ZfooError, nearest_name
 from zfoo_py.events import Events, NodeStarted, NodeStopping
 from zfoo_py.net import tcp_io
 from zfoo_py.net.messages import ListSessions

@@ -11,7 +11,6 @@ id = 10
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import re
 from collections.abc import Iterator, Mapping
@@ -19,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from zfoo_py.errors import ConfigError
+from zfoo_py.errors import ConfigError, nearest_name
 
 __all__ = ["DeclaredPacket", "read_protocols"]
 
@@ -57,8 +56,7 @@ def _read_packet(key: str, value: object, path: str) -> DeclaredPacket:
         raise ConfigError('write "package.module:Class", or a table with the key "class"', path=path)
     for option in options:
         if option not in _KEYS:
-            near = difflib.get_close_matches(str(option), _KEYS, 1)
-            raise ConfigError("unknown key", path=f"{path}.{option}", nearest=near[0] if near else None)
+            raise ConfigError("unknown key", path=f"{path}.{option}", nearest=nearest_name(str(option), _KEYS))
     balance_by, idempotent = options.get("balance_by"), options.get("idempotent", False)
     if not isinstance(balance_by, str | None):
         raise ConfigError("must be the name of a field", path=f"{path}.balance_by")

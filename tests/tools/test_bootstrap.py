@@ -6,13 +6,14 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "tools" / "bootstrap.py"
-TARGETS = ("install", "cluster", "test", "check", "bench")
+TARGETS = ("install", "cluster", "test", "check", "bench", "soak", "ci-short")
 PYTHON = sys.executable  # the fixture `machine` hides it
 
 
@@ -76,16 +77,33 @@ def test_each_make_target_is_one_line_over_it():
 
 
 def test_its_targets_need_groups_that_pyproject_has(bootstrap):
-    groups = set(re.findall(r"^(\w+) = \[", (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE))
+    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    groups, extras = set(pyproject["dependency-groups"]), set(pyproject["project"]["optional-dependencies"])
     assert set(bootstrap.TARGETS) == set(TARGETS)
-    assert {group for needed in bootstrap.TARGETS.values() for group in needed} <= groups
-    assert bootstrap.TARGETS["cluster"] == ()
+    assert set(bootstrap.EXTRAS) == extras
+    assert not groups & extras, "both are read into one table"
+    assert {group for needed in bootstrap.TARGETS.values() for group in needed} == groups | extras
+    assert set(bootstrap.TARGETS["install"]) == groups | extras
+    assert set(bootstrap.TARGETS["check"]) == groups | extras, "mypy reads every file"
+
+
+def test_who_only_watches_the_cluster_gets_no_packages_of_tests_benchmarks_and_plots(bootstrap):
+    assert bootstrap.groups_of("cluster", ["--json", "--trace", "plot"]) == ("story",)
+
+
+@pytest.mark.parametrize("target", ["cluster", "bench", "soak"])
+@pytest.mark.parametrize("args", [["--plot", "out"], ["--json", "--plot=out"]])
+def test_who_draws_gets_the_group_for_plots_too(bootstrap, target, args):
+    assert bootstrap.groups_of(target, args) == (*bootstrap.TARGETS[target], "plot")
+    assert "plot" not in bootstrap.groups_of("test", args)
 
 
 def test_ci_ends_with_the_tests():
     lines = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
     assert "set -euo pipefail" in lines
-    assert [line for line in lines if line.startswith("make ")] == ["make check </dev/null", "make test </dev/null"]
+    made = [line.split()[1] for line in lines if line.startswith("make ")]
+    assert made == ["check", "ci-short", "test"]
+    assert all("</dev/null" in line for line in lines if line.startswith("make "))
     assert lines[-1].startswith("make test"), "so that the last line printed is pytest's"
 
 
@@ -95,7 +113,7 @@ def test_help_and_an_unknown_target():
     done = subprocess.run([sys.executable, SCRIPT, "clutser"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (
         1,
-        "zfoo_py: there is no target 'clutser'; there are: install, cluster, test, check, bench\n",
+        f"zfoo_py: there is no target 'clutser'; there are: {', '.join(TARGETS)}\n",
     )
 
 
@@ -175,7 +193,11 @@ def project(tmp_path, bootstrap, machine, monkeypatch):
     """Make a project whose .venv is made by a fake Python that writes down what it was asked."""
     root = tmp_path / "project"
     root.mkdir()
-    (root / "pyproject.toml").write_text('[dependency-groups]\ntests = ["pytest"]\nlint = ["ruff", "mypy"]\n')
+    (root / "pyproject.toml").write_text(
+        '[project.optional-dependencies]\nmetrics = ["prometheus-client"]\nzookeeper = ["kazoo"]\n'
+        '[dependency-groups]\ntests = ["pytest"]\nlint = ["ruff", "mypy"]\nstory = ["rich"]\n'
+        'bench = ["psutil"]\nplot = ["matplotlib"]\n'
+    )
     log = tmp_path / "asked"
     inner = (
         f'case "$*" in *tomllib*) exec {PYTHON} "$@";; *"import sys"*) echo 3 13 1 1 "$0";;\n'
@@ -193,9 +215,9 @@ def project(tmp_path, bootstrap, machine, monkeypatch):
     monkeypatch.setattr(bootstrap, "find_uv", lambda: None)
     environment = bootstrap.Environment(root)
 
-    def installed(target):
+    def installed(target, *args):
         """Install for a target; return the packages pip was asked for."""
-        bootstrap.install(environment, target, bootstrap.TARGETS[target])
+        bootstrap.install(environment, target, bootstrap.groups_of(target, args))
         asked = log.read_text().splitlines() if log.exists() else []
         log.unlink(missing_ok=True)
         return [line.partition(f"-e {root}")[2].split() for line in asked if "pip install" in line]
@@ -205,11 +227,12 @@ def project(tmp_path, bootstrap, machine, monkeypatch):
 
 
 def test_a_target_installs_its_own_groups_once(project, capsys):
-    assert project.installed("cluster") == [[]]
+    assert project.installed("cluster") == [["rich"]]
     assert "making .venv" in capsys.readouterr().err
     assert project.installed("cluster") == []
-    assert project.installed("test") == [["pytest"]]
-    assert project.installed("check") == [["ruff", "mypy"]], "pytest is there"
+    assert project.installed("cluster", "--plot", "out") == [["matplotlib"]]
+    assert project.installed("test") == [["pytest", "prometheus-client", "kazoo"]], "rich is there"
+    assert project.installed("check") == [["ruff", "mypy", "psutil"]]
     capsys.readouterr()
     for target in ("cluster", "test", "check"):
         assert project.installed(target) == []
@@ -221,7 +244,7 @@ def test_a_changed_pyproject_installs_again(project):
     project.installed("test")
     with (project.root / "pyproject.toml").open("a") as file:
         file.write("\n")
-    assert project.installed("test") == [["pytest"]]
+    assert project.installed("test") == [["pytest", "rich", "prometheus-client", "kazoo"]]
     assert project.installed("test") == []
 
 
@@ -250,7 +273,7 @@ def test_without_network_one_sentence_says_so_and_the_next_run_tries_again(proje
     assert "python3 tools/bootstrap.py cluster" in said
     (tmp_path / "refuse").unlink()
     (tmp_path / "asked").unlink()
-    assert project.installed("cluster") == [[]]
+    assert project.installed("cluster") == [["rich"]]
 
 
 def test_another_failure_shows_the_last_lines(project, tmp_path, capsys):
@@ -266,6 +289,10 @@ def test_what_each_target_runs(bootstrap, tmp_path):
     python_, bin_ = environment.python, environment.bin
     assert bootstrap.commands(environment, "install", []) == []
     assert bootstrap.commands(environment, "cluster", ["--json"]) == [[python_, "-m", "samples.cluster", "--json"]]
+    assert bootstrap.commands(environment, "soak", ["--seconds", "3"]) == [
+        [python_, "-m", "samples.soak", "--seconds", "3"]
+    ]
+    assert bootstrap.commands(environment, "ci-short", []) == [[python_, str(tmp_path / "tools" / "ci_short.py")]]
     assert bootstrap.commands(environment, "test", ["-k", "ring"]) == [[python_, "-m", "pytest", "-k", "ring"]]
     assert bootstrap.commands(environment, "bench", []) == [[python_, str(tmp_path / "benchmarks" / "run.py")]]
     names = [Path(command[0]).name for command in bootstrap.commands(environment, "check", [])]
