@@ -29,7 +29,8 @@ from typing import Dict, List, NamedTuple, NoReturn, Optional, Sequence, Tuple
 
 ROOT = Path(__file__).resolve().parent.parent
 OLDEST = (3, 11)
-# The newest that is well tried comes first; the one after it may still lack wheels of our dependencies.
+NEWEST = (3, 14)  # the newest stable one
+# The newest stable one comes first; the one after it may still lack wheels of our dependencies.
 PYTHON_NAMES = ("python3.14", "python3.13", "python3.12", "python3.11", "python3.15", "python3", "python")
 # The groups and extras of pyproject.toml that a target needs besides the runtime dependencies.
 EXTRAS = ("metrics", "zookeeper")
@@ -316,7 +317,7 @@ def commands(environment: Environment, target: str, args: Sequence[str]) -> List
         ],
         "bench": [[python, str(root / "benchmarks" / "run.py"), *args]],
         "soak": [[python, "-m", "samples.soak", *args]],
-        "ci-short": [[python, str(root / "tools" / "ci_short.py"), *args]],
+        "ci-short": [[python, "-m", "tools.ci_short", *args]],
     }
     return programs[target]
 
