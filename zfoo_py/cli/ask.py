@@ -9,8 +9,7 @@ import msgspec
 
 from zfoo_py.cli.options import add_discovery, add_json, add_log_level
 from zfoo_py.cli.target import find, load
-from zfoo_py.config import nearest_name
-from zfoo_py.errors import ConfigError
+from zfoo_py.errors import ConfigError, nearest_name
 from zfoo_py.node import Node, new_loop
 from zfoo_py.protocol.packet import DEFAULT_TABLE, Ask
 
