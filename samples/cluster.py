@@ -1,6 +1,7 @@
 """`make cluster`: real provider processes, a consumer that replays web requests, churn, and the truth checked.
 
-    python -m samples.cluster                                   # ten seconds of made-up requests
+    python -m samples.cluster                                   # on a terminal: the story, forty seconds, with keys
+    python -m samples.cluster --no-story                        # ten seconds of made-up requests, one pass
     python -m samples.cluster --trace access.log --json         # a combined access log, plain or gzip
     python -m samples.cluster --churn                           # SIGKILL one provider, start another, meanwhile
     python -m samples.cluster --balancer zfoo-2024              # the old balancer: ends with exit code 1
@@ -18,23 +19,27 @@ import json
 import resource
 import sys
 from collections import Counter
-from contextlib import asynccontextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from samples import story, story_plot
 from samples.check_cluster import Report, check, describe
-from samples.providers import ProviderEndedError, Providers
+from samples.memory import sample_memory
+from samples.providers import ProviderEndedError
 from samples.replay import Recorder, Replay
-from samples.services import MODULES
+from samples.running import OLD_BALANCER, START_LIMIT_S, CannotRunError, Cluster, running
+from samples.story_terminal import EndedBySignal, is_in_front_of_a_person
 from samples.trace import AccessLog, Request, synthetic
-from samples.zfoo_2024 import SharedMemo, Zfoo2024Balancer
-from zfoo_py import Node, ZfooError
+from zfoo_py import ZfooError
 from zfoo_py.consumer.balancer import BALANCERS
-from zfoo_py.events import MembershipChanged
 from zfoo_py.node import new_loop
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import Iterable, Iterator
+
+    from samples.memory import Sample
+    from samples.zfoo_2024 import SharedMemo
 
 # What each module is balanced by unless --balancer says otherwise; the process "mixed-1" offers the last two.
 DEFAULT_BALANCERS = {
@@ -42,93 +47,53 @@ DEFAULT_BALANCERS = {
     "sessions": "cached-consistent-hash",
     "pages": "consistent-hash",
 }
-# Balancers that promise to keep a key where it is; the referee holds them to it.
-KEEPS_KEYS = {"random": False}
-# A provider process is up within half a second; on a loaded machine it may take longer.
-START_LIMIT_S = 20.0
 DEFAULT_SECONDS = 10.0
 # With churn: a provider is killed after this share of the run, another started after that one, and the last part of
 # the run begins when it has joined.
 KILL_AT, START_AT, HOLD_AT = 0.3, 0.5, 0.7
 MEMO_SAMPLES = 20
-
-
-class CannotRunError(Exception):
-    """The cluster cannot run; the text says why."""
+KNOWN_BALANCERS = sorted([*BALANCERS, OLD_BALANCER])
+# What asks for one pass to its end, also on a terminal.
+ONE_PASS = ("trace", "json", "churn", "balancer", "journal")
 
 
 async def run(options: argparse.Namespace) -> dict[str, Any]:
     """Run the cluster once and return its figures."""
     balancers = {module: options.balancer or name for module, name in DEFAULT_BALANCERS.items()}
-    memo = SharedMemo()
-    # Two nodes in one process: one hosts the embedded discovery on a free port, the other one replays.
-    async with (
-        recording(options.journal) as recorder,
-        Node(id="discovery", receivers=[], discovery={"address": "127.0.0.1:0", "host": True}) as discovery,
-        asyncio.TaskGroup() as group,
-    ):
-        node = Node(
-            id="replay",
-            consumes=[(MODULES[name], name, balancer) for name, balancer in balancers.items()],
-            receivers=[],
-            discovery={"address": discovery.discovery_address},
-            balancers={"zfoo-2024": lambda given: Zfoo2024Balancer(given, memo)},
-            ready_timeout_s=START_LIMIT_S,
-        )
-        recorder.write(
-            {
-                "kind": "header",
-                "seed": options.seed,
-                "trace": options.trace,
-                "balancer": options.balancer or "as configured",
-                "balancers": balancers,
-                "keeps_keys": {module: KEEPS_KEYS.get(name, True) for module, name in balancers.items()},
-            }
-        )
-        node.events.subscribe(MembershipChanged, recorder.membership)
-        providers = Providers(discovery.discovery_address, group)
-        try:
-            for number in range(1, options.providers + 1):
-                await providers.start(f"visits-{number}", "visits")
-            await providers.start("sessions-1", "sessions")
-            await providers.start("pages-1", "pages")
-            await providers.start("mixed-1", "sessions", "pages")
-            async with node:
-                wanted = {"visits": options.providers, "sessions": 2, "pages": 2}
-                async with asyncio.timeout(START_LIMIT_S):
-                    await recorder.until(lambda members: {name: len(of) for name, of in members.items()} == wanted)
-                return await replay(node, providers, recorder, memo, options)
-        finally:
-            await providers.stop()
+    with recording(options.journal) as recorder:
+        async with running(options, recorder, balancers) as cluster:
+            return await replay(cluster, options)
 
 
-@asynccontextmanager
-async def recording(journal: str | None) -> AsyncIterator[Recorder]:
+@contextmanager
+def recording(journal: str | None) -> Iterator[Recorder]:
     """Give a recorder, and close its journal in the end."""
     if journal is None:
         yield Recorder(None)
         return
     try:
-        file = Path(journal).open("w", encoding="utf-8")  # noqa: ASYNC230, SIM115 - nothing else runs yet; closed below
+        file = Path(journal).open("w", encoding="utf-8")  # noqa: SIM115 - closed below
     except OSError as error:
         raise CannotRunError(f"cannot write {journal}: {error.strerror}") from error
     with file:
         yield Recorder(file)
 
 
-async def replay(
-    node: Node, providers: Providers, recorder: Recorder, memo: SharedMemo, options: argparse.Namespace
-) -> dict[str, Any]:
+async def replay(cluster: Cluster, options: argparse.Namespace) -> dict[str, Any]:
     """Replay the trace against the running cluster, with churn if asked for, and judge it."""
+    node, recorder = cluster.node, cluster.recorder
     work = Replay(node, recorder, iter(trace_of(options)), total=options.requests, seconds=options.seconds)
     samples: list[dict[str, int]] = []
+    curve: list[Sample] = []
     async with asyncio.TaskGroup() as group:
         helpers = []
-        if options.balancer == "zfoo-2024":
-            helpers.append(group.create_task(sample_memo(work, memo, samples)))
+        if options.balancer == OLD_BALANCER:
+            helpers.append(group.create_task(sample_memo(work, cluster.memo, samples)))
         if options.churn:
             work.hold_at(HOLD_AT)
-            helpers.append(group.create_task(churn(work, providers, recorder, options.providers + 1)))
+            helpers.append(group.create_task(churn(work, cluster, options.providers + 1)))
+        if options.plot:
+            helpers.append(group.create_task(sample_memory(cluster, curve)))
         seconds = await work.run(options.concurrency)
         for helper in helpers:
             helper.cancel()
@@ -144,6 +109,8 @@ async def replay(
     )
     rss_mib = peak_rss_mib()  # before the referee takes its share
     report = check(recorder.records(), trace_of(options))
+    if options.plot:
+        story_plot.draw(options.plot, [("at the end", recorder.members["visits"])], curve, [])
     return {**figures_of(report, recorder, services, seconds), "consumer_rss_mib": rss_mib}
 
 
@@ -152,19 +119,13 @@ def trace_of(options: argparse.Namespace) -> Iterable[Request]:
     return AccessLog(options.trace) if options.trace else synthetic(options.seed)
 
 
-async def churn(work: Replay, providers: Providers, recorder: Recorder, number: int) -> None:
+async def churn(work: Replay, cluster: Cluster, number: int) -> None:
     """SIGKILL one provider, later start another, while the replay goes on."""
-    killed, started = "visits-2", f"visits-{number}"
+    killed = "visits-2"
     await work.reached(KILL_AT)
-    ring_name = recorder.members["visits"][killed]
-    await providers.kill(killed)
-    recorder.write({"kind": "churn", "event": "killed", "served_by": killed, "ring_name": ring_name})
+    await cluster.kill(killed)
     await work.reached(START_AT)
-    await providers.start(started, "visits")
-    async with asyncio.timeout(START_LIMIT_S):
-        await recorder.until(lambda members: started in members["visits"] and killed not in members["visits"])
-    ring_name = recorder.members["visits"][started]
-    recorder.write({"kind": "churn", "event": "started", "served_by": started, "ring_name": ring_name})
+    await cluster.start(f"visits-{number}", without=killed)
     work.release()
 
 
@@ -208,12 +169,18 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--trace", metavar="FILE", help="combined access log to replay, plain or gzip")
     add("--seed", type=int, default=1, help="of the synthetic trace (default 1)")
     add("--providers", type=int, default=3, help="of visits (default 3)")
-    add("--seconds", type=float, help=f"stop after so long (default {DEFAULT_SECONDS:g}, or the trace's end)")
+    add("--seconds", type=float, help=f"stop after so long (default {DEFAULT_SECONDS:g}, or the log's end; story: 40)")
     add("--concurrency", type=int, default=64, help="requests in flight (default 64)")
-    add("--balancer", choices=sorted([*BALANCERS, "zfoo-2024"]), help="for all service types")
+    add("--balancer", type=balancer_name, metavar="NAME", help=f"for all service types: {', '.join(KNOWN_BALANCERS)}")
     add("--churn", action="store_true", help="SIGKILL one provider and start another meanwhile")
     add("--json", action="store_true", help="print one JSON object")
     add("--journal", metavar="FILE", help="write the journal for samples/check_cluster.py")
+    add("--plot", metavar="DIR", help="draw the ring and the memory curve there, as PNG")
+    add(
+        "--story",
+        action=argparse.BooleanOptionalAction,
+        help="tell a story instead of one pass; the default on a terminal without the options of one pass",
+    )
     options = parser.parse_args(argv)
     if options.providers < 1 or options.concurrency < 1:
         parser.error("--providers and --concurrency must be at least 1")
@@ -221,9 +188,41 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         parser.error("--churn kills visits-2: it needs at least two --providers")
     if options.seconds is not None and not 0 < options.seconds < float("inf"):
         parser.error("--seconds must be more than 0")
+    one_pass = [name for name in ONE_PASS if getattr(options, name)]
+    if options.story and one_pass:
+        parser.error(f"--{one_pass[0]} is of one pass, not of the story: leave --story out")
+    if options.story is None:
+        options.story = not one_pass and is_in_front_of_a_person()
+    if options.story and options.providers < 2:
+        parser.error("the story kills a provider of visits: it needs at least two --providers")
     if options.seconds is None:
-        options.seconds = 0.0 if options.trace else DEFAULT_SECONDS
+        options.seconds = story.SECONDS if options.story else 0.0 if options.trace else DEFAULT_SECONDS
     return options
+
+
+def balancer_name(text: str) -> str:
+    """Return the name of a balancer; the node judges those of the form module:Class."""
+    if text in KNOWN_BALANCERS or ":" in text:
+        return text
+    raise argparse.ArgumentTypeError(
+        f"there is no balancer {text!r}; there are {', '.join(KNOWN_BALANCERS)}, and your own as module:Class"
+    )
+
+
+def make_folder(folder: str | None) -> None:
+    """See that pictures can be drawn, before anything runs.
+
+    Raises:
+        CannotRunError: they cannot.
+    """
+    if folder is None:
+        return
+    if not story_plot.is_there():
+        raise CannotRunError(story_plot.HOW_TO_GET_IT)
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CannotRunError(f"cannot write to {folder}: {error.strerror}") from error
 
 
 def count_requests(trace: str | None) -> int:
@@ -261,11 +260,16 @@ def main(argv: list[str] | None = None) -> int:
     options = parse(argv)
     try:
         options.requests = count_requests(options.trace)
+        make_folder(options.plot)
         with asyncio.Runner(loop_factory=new_loop) as runner:
+            if options.story:
+                return runner.run(story.tell(options))
             figures = runner.run(run(options))
     except KeyboardInterrupt:
         print("interrupted; every provider was stopped", file=sys.stderr)
         return 130
+    except EndedBySignal as end:
+        return 128 + end.number
     except (CannotRunError, ZfooError, OSError, ExceptionGroup) as error:
         print(f"the cluster could not run: {sentence(error)}", file=sys.stderr)
         return 2

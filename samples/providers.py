@@ -40,6 +40,10 @@ class Providers:
         self._processes: dict[str, Process] = {}
         self._watching: list[asyncio.Task[None]] = []
 
+    def pids(self) -> dict[str, int]:
+        """Return name → process id of those that run."""
+        return {name: process.pid for name, process in self._processes.items()}
+
     async def start(self, name: str, *modules: str) -> None:
         """Start one provider process; it joins the discovery by itself."""
         process = await asyncio.create_subprocess_exec(

@@ -9,6 +9,7 @@ can share one balancer between service types.
 
 from __future__ import annotations
 
+from sys import getsizeof
 from typing import TYPE_CHECKING
 
 from zfoo_py.consumer.balancer import Balancer, ConsistentHashBalancer, Provider, ServiceView
@@ -29,6 +30,10 @@ class SharedMemo:
     def gone(self) -> int:
         """Return how many entries point at providers without session. O(entries)."""
         return sum(provider.session is None for provider in self.providers.values())
+
+    def estimated_bytes(self) -> int:
+        """Return the memory of the map and its keys, without the providers. O(entries)."""
+        return getsizeof(self.providers) + sum(map(getsizeof, self.providers))
 
 
 class Zfoo2024Balancer(Balancer):
