@@ -12,8 +12,8 @@ __all__ = ["PROVIDER_HEADER", "SERVICE_HEADER", "Meter", "Rate", "percentiles", 
 
 # Rates and latencies are of the last two seconds: steady enough to read, and a kill shows at once.
 WINDOW_S = 2.0
-PROVIDER_HEADER = ("provider", "keys", "asks/s", "p50", "p99", "memory")
-SERVICE_HEADER = ("cache of", "keys", "hits", "share", "out: down", "up", "full", "expired", "memory")
+PROVIDER_HEADER = ("provider", "offers", "keys", "asks/s", "p50", "p99", "memory")
+SERVICE_HEADER = ("cache of", "keys", "hits", "share", "evicted: down", "join", "full", "expired", "memory")
 
 
 class Rate(NamedTuple):
@@ -79,33 +79,35 @@ def percentiles(latencies: Iterable[float]) -> tuple[float, float]:
 
 def provider_rows(
     modules: Mapping[str, Sequence[str]],
-    dead: Iterable[str],
+    dead: Sequence[str],
     keys: Mapping[str, int],
     rates: Mapping[str, Rate],
     memory: Mapping[str, int],
 ) -> list[tuple[str, ...]]:
-    """Return a row for each provider that lives or was killed, as `PROVIDER_HEADER` says.
+    """Return a row for each provider that lives, and for the one killed last, as `PROVIDER_HEADER` says.
 
     Args:
         modules: provider → what it offers.
-        dead: who was killed.
+        dead: who was killed, in this order.
         keys: provider → how many remembered keys it owns.
         rates: of `Meter.roll`.
         memory: provider → resident bytes of its process.
     """
     gone = set(dead)
+    last = dead[-1] if dead else ""
     rows: list[tuple[str, ...]] = []
     for provider, offered in modules.items():
-        name = provider if len(offered) < 2 else f"{provider} ({', '.join(offered)})"
+        about = (provider, ", ".join(offered))
         if provider in gone:
-            rows.append((f"{name} killed", "-", "-", "-", "-", "-"))
+            if provider == last:
+                rows.append((f"{provider} killed", about[1], "-", "-", "-", "-", "-"))
             continue
         rate = rates.get(provider)
         figures = ("0", "-", "-")
         if rate is not None and rate.asks_per_second > 0:
             figures = (f"{rate.asks_per_second:,.0f}", time_of(rate.p50_us / 1e6), time_of(rate.p99_us / 1e6))
         size = memory.get(provider)
-        rows.append((name, f"{keys.get(provider, 0):,}", *figures, "-" if size is None else mib(size)))
+        rows.append((*about, f"{keys.get(provider, 0):,}", *figures, "-" if size is None else mib(size)))
     return rows
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Orders"]
 
 # So many providers of visits at most, whatever a person types.
-MAX_PROVIDERS = 8
+MAX_PROVIDERS = 6
 # Orders that were typed and wait for the one under way; more are not heard.
 MAX_WAITING_ORDERS = 4
 # The longest wait for the consumer to notice a change, and for a key that moved to be asked again.

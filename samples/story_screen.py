@@ -31,10 +31,10 @@ STYLES = {
     "right": "bold green",
     "wrong": "bold red",
 }
-# In a table: room for "999,999", and the columns that a narrow terminal does without.
-NARROWEST_CELL = 7
-FIRST_TO_GO = ("share", "memory", "expired")
-KEYS_HINT = "k kill   a add   e explain   q quit"
+# In a table: room for "99,999", and the columns that a narrow terminal does without.
+NARROWEST_CELL = 6
+FIRST_TO_GO = ("offers", "share", "memory", "expired")
+KEYS_HINT = "k kill  a add  e explain  q quit"
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def paragraphs(lines: Sequence[Line], width: int) -> list[tuple[str, str]]:
 def text_table(header: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[str]:
     """Return a table as lines, the first column to the left, all others to the right; columns that have no room go.
 
-    Each cell is as wide as seven digits at least, so that a growing number does not move the rest.
+    Each cell is as wide as "99,999" at least, so that a growing number does not move the rest.
     """
     widths = [max(NARROWEST_CELL, *map(len, column)) for column in zip(header, *rows, strict=True)]
     shown = list(range(len(header)))
@@ -178,6 +178,9 @@ def picture(view: View, width: int, height: int) -> Any:
     from rich.console import Group  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
+    def row(text: str, style: str) -> Any:
+        return Text(text[:width], style, no_wrap=True, overflow="crop")
+
     with_tables = width >= SMALLEST[0] and height >= SMALLEST[1] and bool(view.providers)
     blank = [Text("")] if height >= ROOMY_LINES else []
     tables: list[Any] = []
@@ -185,20 +188,19 @@ def picture(view: View, width: int, height: int) -> Any:
     if with_tables:
         for header, rows in ((PROVIDER_HEADER, view.providers), (SERVICE_HEADER, view.services)):
             head, *lines = text_table(header, rows, width - 2)
-            tables += [*blank, Text(f" {head}", "underline")]
-            tables += [Text(f" {line}", "red" if " killed" in line else "") for line in lines]
+            tables += [*blank, row(f" {head}", "underline")]
+            tables += [row(f" {line}", "red" if " killed" in line else "") for line in lines]
             taken += len(blank) + 1 + len(rows)
     said = paragraphs([*view.lines, *view.live], width)
     room = max(1, height - taken - len(blank))
     said = said[-room:]
-    story = [Text(row, style, no_wrap=True, overflow="crop") for style, row in said]
+    story = [row(text, style) for style, text in said]
     story += [Text("")] * (room - len(story))
-    title = f" zfoo_py cluster   {view.clock}"
-    hint = KEYS_HINT if with_tables or not view.providers else f"{KEYS_HINT}   (tables need 60 x 18)"
+    hint = KEYS_HINT if with_tables or not view.providers else f"{KEYS_HINT} (tables: 60x18)"
     return Group(
-        Text(title[:width].ljust(width), "reverse"),
+        row(f" zfoo_py cluster   {view.clock}".ljust(width), "reverse"),
         *story,
         *tables,
         *blank,
-        Text(f" {hint}"[:width], "bold", no_wrap=True, overflow="crop"),
+        row(f" {hint}", "bold"),
     )

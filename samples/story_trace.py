@@ -9,7 +9,7 @@ from samples.trace import Request, synthetic
 __all__ = ["StoryTrace", "marked"]
 
 # Of so many requests all but one are the crawler's.
-CRAWL_CYCLE = 4
+CRAWL_CYCLE = 8
 CRAWLED_BYTES = 900
 
 

@@ -75,7 +75,7 @@ def about_beside(bound: int) -> Line:
     """Tell what is about to happen."""
     return Line(
         "text",
-        "Now three of four requests come from a client, and ask for a page, never seen before. A second consumer gets "
+        "Now seven of eight requests come from a client, and ask for a page, never seen before. A second consumer gets "
         "the same requests and routes them as zfoo's balancer of January 2024 did: one map for all service types, "
         f"never emptied. The new one remembers at most {bound:,} keys of each type.",
     )
@@ -131,14 +131,15 @@ def explained(found: Explanation) -> Line:
     """Tell why a key moved."""
     return Line(
         "person",
-        f"key {found.key} has hash {found.key_hash:,}. The next point on the ring was {found.old_point:,}, "
-        f"of {found.old_owner}; now it is {found.new_point:,}, of {found.new_owner}, which therefore owns the key.",
+        f"why a key moved: {found.key} has hash {found.key_hash:,}; the next point on the ring was "
+        f"{found.old_point:,}, of {found.old_owner}, and now it is {found.new_point:,}, of {found.new_owner}: "
+        "so that is its owner now",
     )
 
 
 def old(entries: int, size: int, per_second: float, misroutes: int, asks: int) -> Line:
     """Tell how the old balancer does."""
-    growth = f"growing by {per_second:,.0f} a second" if per_second >= 1 else "not growing"
+    growth = f"{per_second:+,.0f} keys/s"
     return Line(
         "old", f"old: {entries:,} keys, {mib(size)}, {growth}; misroutes {misroutes:,} of {counted(asks, 'ask')}"
     )
@@ -146,7 +147,7 @@ def old(entries: int, size: int, per_second: float, misroutes: int, asks: int) -
 
 def new(entries: int, size: int, bound: int, misroutes: int, asks: int) -> Line:
     """Tell how the new balancer does under the same load."""
-    held = "bound reached and held" if entries == bound else "within the bound" if entries < bound else "OVER THE BOUND"
+    held = "bound held" if entries <= bound else "OVER THE BOUND"
     return Line("new", f"new: {entries:,} keys, {mib(size)}, {held}; misroutes {misroutes:,} of {counted(asks, 'ask')}")
 
 
