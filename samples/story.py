@@ -107,6 +107,7 @@ class Story:
         self._lines: list[Line] = []
         self._screen: Screen = LineScreen()
         self._quit = asyncio.Event()
+        self._is_over = False
         self._orders: Orders | None = None
         self._old: Beside | None = None
         self._judge_old: Callable[[int], Report] | None = None
@@ -208,7 +209,8 @@ class Story:
             if old is not None:
                 old.look(now_s)
             old_figures = (0, 0) if old is None else (old.entries, old.bytes)
-            self._curve.append(take_sample(self._services, *old_figures, self._memory.get("", 0)))
+            if not self._is_over:
+                self._curve.append(take_sample(self._services, *old_figures, self._memory.get("", 0)))
             self._screen.show(self._view())
             turn += 1
             await asyncio.sleep(REFRESH_S)
@@ -244,6 +246,7 @@ class Story:
                 self.say(Line("heading", BESIDE))
                 await self._beside(cluster, PARTS[BESIDE] * self._options.seconds)
                 self._screen.still(self._view())
+            self._is_over = True
             await orders.finish()
             obeying.cancel()
             work.stop()

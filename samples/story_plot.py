@@ -24,6 +24,8 @@ HOW_TO_GET_IT = (
 )
 # Hashes have 31 bits; the ring does not wrap, its last point has what lies beyond it.
 HASHES = 2**31
+# More do not fit beside each other.
+MOST_RINGS = 5
 MIB = 1024 * 1024
 # Okabe and Ito's colours, which people with any colour vision tell apart.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999")
@@ -99,7 +101,7 @@ def draw(
 
     Args:
         folder: must be there.
-        rings: title and members (provider → ring name), in order of time.
+        rings: title and members (provider → ring name), in order of time; the last ones are drawn.
         curve: the points of the memory curve.
         moments: what to mark on it.
 
@@ -108,7 +110,7 @@ def draw(
         OSError: they cannot be written.
     """
     paths = [str(Path(folder) / "ring.png")]
-    _rings(rings).savefig(paths[0], dpi=110)
+    _rings(rings[-MOST_RINGS:]).savefig(paths[0], dpi=110)
     if len(curve) > 1:
         paths.append(str(Path(folder) / "memory.png"))
         _memory(curve, moments).savefig(paths[1], dpi=110)
@@ -121,7 +123,7 @@ def _rings(rings: Sequence[tuple[str, Mapping[str, str]]]) -> Any:
 
     known = sorted({provider for _, members in rings for provider in members}, key=_by_number)
     colours = {provider: COLOURS[place % len(COLOURS)] for place, provider in enumerate(known)}
-    figure = Figure(figsize=(max(4.2 * len(rings), 5), 5.2), layout="constrained")
+    figure = Figure(figsize=(max(4.2 * len(rings), 6), 5.6), layout="constrained")
     before: list[Arc] | None = None
     for place, (title, members) in enumerate(rings, start=1):
         axes: Any = figure.add_subplot(1, len(rings), place, projection="polar")
@@ -139,7 +141,7 @@ def _rings(rings: Sequence[tuple[str, Mapping[str, str]]]) -> Any:
         axes.set_theta_direction(-1)
         axes.set_ylim(0, 3)
         axes.set_axis_off()
-        axes.set_title(title, fontsize=13)
+        axes.set_title(title, fontsize=13, pad=2)
         lines = [f"{provider}  {share:.1%}" for provider, share in shares(found).items()]
         if before is not None:
             lines.append(f"\n{moved_share(before, found):.1%} of all hashes\nhave another owner")
@@ -158,43 +160,43 @@ def _by_number(provider: str) -> tuple[int, str]:
 def _memory(curve: Sequence[Sample], moments: Sequence[Moment]) -> Any:
     from matplotlib.figure import Figure  # noqa: PLC0415 - only --plot needs it
 
-    begun = curve[0].at_s
+    begun, end = curve[0].at_s, curve[-1]
     seconds = [sample.at_s - begun for sample in curve]
     figure = Figure(figsize=(9, 6), layout="constrained")
-    entries: Any = figure.add_subplot(3, 1, (1, 2))
-    memory: Any = figure.add_subplot(3, 1, 3, sharex=entries)
-    new = curve[-1]
-    entries.plot(
-        seconds,
-        [sample.entries for sample in curve],
-        color=NEW_COLOUR,
-        linewidth=2,
-        label=f"zfoo_py: {new.entries:,} entries, {new.entry_bytes / MIB:.1f} MiB at the end",
-    )
-    if new.old_entries:
-        old = [(at, sample.old_entries) for at, sample in zip(seconds, curve, strict=True) if sample.old_entries]
-        entries.plot(
-            *zip(*old, strict=True),
+    keys, process = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
+    if any(sample.entries for sample in curve):
+        keys.plot(
+            seconds,
+            [sample.entries for sample in curve],
+            color=NEW_COLOUR,
+            linewidth=2,
+            label=f"zfoo_py: {end.entries:,} keys, {end.entry_bytes / MIB:.1f} MiB at the end",
+        )
+    old = [(at, sample.old_entries) for at, sample in zip(seconds, curve, strict=True) if sample.old_entries]
+    if old:
+        keys.plot(
+            [at for at, _ in old],
+            [entries for _, entries in old],
             color=OLD_COLOUR,
             linewidth=2,
-            label=f"zfoo 2024: {new.old_entries:,} entries, {new.old_bytes / MIB:.1f} MiB at the end",
+            label=f"zfoo of January 2024: {end.old_entries:,} keys, {end.old_bytes / MIB:.1f} MiB at the end",
         )
-    entries.set_ylabel("keys remembered")
-    entries.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-    entries.set_ylim(bottom=0)
-    entries.set_title("What the balancers remember")
-    memory.plot(seconds, [sample.process_bytes / MIB for sample in curve], color=PROCESS_COLOUR)
-    memory.set_ylabel("MiB")
-    memory.set_ylim(bottom=0)
-    memory.set_title("Resident memory of this process; it keeps each ask for the referee", fontsize=10)
-    memory.set_xlabel("seconds")
-    for axes in (entries, memory):
+    keys.set_ylabel("keys")
+    keys.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    keys.set_title("Keys that the balancers remember")
+    keys.legend(loc="lower center", bbox_to_anchor=(0.5, -0.16), ncols=2, frameon=False)
+    process.plot(seconds, [sample.process_bytes / MIB for sample in curve], color=PROCESS_COLOUR)
+    process.set_ylabel("MiB")
+    process.set_title("Memory of the consumer's process, which keeps each ask for the referee", fontsize=10)
+    process.set_xlabel("seconds")
+    top = max(max(sample.entries, sample.old_entries) for sample in curve)
+    for axes in (keys, process):
+        axes.set_ylim(bottom=0)
+        axes.set_xlim(0, seconds[-1])
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
         for moment in moments:
             axes.axvline(moment.at_s - begun, color="#444444", linewidth=0.8, linestyle=":")
-    top = max(max(sample.entries, sample.old_entries) for sample in curve)
     for moment in moments:
-        entries.text(moment.at_s - begun, top, f" {moment.text}", rotation=90, va="top", ha="right", fontsize=9)
-    entries.legend(loc="upper left", frameon=False)
+        keys.text(moment.at_s - begun, top, f"{moment.text} ", rotation=90, va="top", ha="right", fontsize=9)
     return figure
