@@ -21,7 +21,7 @@ from samples.memory import Sample, resident_bytes, take_sample
 from samples.replay import Recorder, Replay
 from samples.running import Cluster, running
 from samples.services import MODULES
-from samples.story_beside import REFUSED, Beside, beside
+from samples.story_beside import Beside, beside
 from samples.story_meter import Meter, Rate, provider_rows, service_rows
 from samples.story_orders import Orders
 from samples.story_plot import Moment
@@ -117,6 +117,7 @@ class Story:
         self._rates: dict[str, Rate] = {}
         self._memory: dict[str, int] = {}
         self._services: dict[str, Any] = {}
+        self._refused = 0
 
     # --- what is shown
 
@@ -176,7 +177,7 @@ class Story:
         asks = self._meter.asks - self._asks_before_old
         return (
             story_words.old(old.entries, old.bytes, old.growth, old.misroutes, old.asks),
-            story_words.new(entries, size, MAX_KEYS * len(MODULES), self._meter.failed[REFUSED], asks),
+            story_words.new(entries, size, MAX_KEYS * len(MODULES), self._refused, asks),
         )
 
     def _balancers(self) -> dict[str, CachedConsistentHashBalancer]:
@@ -200,7 +201,9 @@ class Story:
         while True:
             now_s = time.perf_counter()
             self._rates = self._meter.roll(now_s)
-            self._services = (await cluster.node.consumer.stats())["services"]
+            stats = await cluster.node.consumer.stats()
+            self._services = stats["services"]
+            self._refused = stats["misroutes"]  # also those that a second pick healed
             if turn % MEMORY_TURNS == 0:
                 pids = {**cluster.providers.pids(), "": os.getpid()}
                 found = await resident_bytes(pids.values())

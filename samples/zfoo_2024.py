@@ -60,3 +60,12 @@ class Zfoo2024Balancer(Balancer):
         if picked is not None and key is not None:
             self._memo.providers[key] = picked
         return picked
+
+    def route_around(
+        self,
+        view: ServiceView,
+        key: Key | None,
+        refused: str,  # noqa: ARG002 - zfoo did not look at it
+    ) -> tuple[Provider | None, int | None]:
+        """Whom it remembers, again: zfoo had no second pick after a refusal."""
+        return self.route(view, key)

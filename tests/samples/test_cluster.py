@@ -256,11 +256,36 @@ def test_a_damaged_gzip_is_one_sentence(tmp_path, capsys):
         ("--seconds 0", "--seconds must be more than 0"),
         ("--seconds nan", "--seconds must be more than 0"),
         ("--seconds inf", "--seconds must be more than 0"),
-        ("--balancer best", "invalid choice"),
+        ("--balancer best", "there is no balancer 'best'; there are cached-consistent-hash, "),
+        ("--story --json", "--json is of one pass, not of the story"),
+        ("--story --providers 1", "the story kills a provider of visits"),
     ],
 )
 def test_a_wrong_option_is_refused(words, hint, capsys):
     with pytest.raises(SystemExit) as ended:
         cluster.main(words.split())
     assert ended.value.code == 2
-    assert hint in capsys.readouterr().err
+    assert hint in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_a_balancer_of_ones_own_is_for_the_node_to_judge(capsys):
+    assert cluster.parse(["--balancer", "my_policy:Sticky"]).balancer == "my_policy:Sticky"
+
+
+@pytest.mark.parametrize("words", ["--trace x", "--json", "--churn", "--balancer random", "--journal x", "--no-story"])
+def test_these_options_mean_one_pass_also_on_a_terminal(words, monkeypatch):
+    monkeypatch.setattr(cluster, "is_in_front_of_a_person", lambda: True)
+    assert not cluster.parse(words.split()).story
+    assert cluster.parse(["--seed", "3"]).story
+    assert cluster.parse([]).seconds == 40
+
+
+def test_pictures_need_matplotlib_and_a_folder_and_say_so_before_anything_runs(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(cluster.story_plot, "is_there", lambda: False)
+    assert cluster.main(["--no-story", "--plot", str(tmp_path)]) == 2
+    assert "pip install matplotlib" in capsys.readouterr().err
+    monkeypatch.setattr(cluster.story_plot, "is_there", lambda: True)
+    file = tmp_path / "file"
+    file.touch()
+    assert cluster.main(["--no-story", "--plot", str(file)]) == 2
+    assert capsys.readouterr().err.startswith(f"the cluster could not run: cannot write to {file}: ")
