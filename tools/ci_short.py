@@ -167,6 +167,7 @@ def quick_start(stranger: Stranger, name: str = "installed") -> str:
     if not program.is_file():
         raise SkippedError("there is no tools/quick_start.py")
     bin_ = stranger.folder / name / "bin"
+    stranger.install(bin_ / "python", "pytest")  # as README says; the test that `zfoo-py new` writes needs it
     empty = stranger.fresh_folder(f"{name}-quick-start")
     stranger.run(bin_ / "python", program, "--readme", stranger.clone / "README.md", "--bin", bin_, cwd=empty)
     return "each block of README ran"

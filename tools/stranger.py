@@ -140,11 +140,17 @@ class Stranger:
         path = self.folder / name
         if self.uv:
             self.run(self.uv, "venv", "--python", python, path)
-            self.run(self.uv, "pip", "install", "--python", path / "bin" / "python", wheel)
         else:
             self.run(python, "-m", "venv", path)
-            self.run(path / "bin" / "python", "-m", "pip", "install", "--disable-pip-version-check", wheel)
+        self.install(path / "bin" / "python", wheel)
         return path / "bin"
+
+    def install(self, python: Path, what: str | Path) -> None:
+        """Install a distribution into the environment of this Python."""
+        if self.uv:
+            self.run(self.uv, "pip", "install", "--python", python, what)
+        else:
+            self.run(python, "-m", "pip", "install", "--disable-pip-version-check", what)
 
     def packages(self, python: Path) -> dict[str, list[str]]:
         """Return name → requirements of what an environment has, without its installers."""
