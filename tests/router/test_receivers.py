@@ -131,6 +131,32 @@ def test_a_module_gives_what_is_defined_in_it():
     assert collect_receivers([module_of(at_ask=at_ask)], TABLE) == {}
 
 
+def test_of_a_class_in_a_module_each_node_gets_an_object_of_its_own():
+    """So state is per node. Classes that need arguments are not guessed at, and imported ones belong elsewhere."""
+
+    class Counting:
+        def __init__(self) -> None:
+            self.count = 0
+
+        @packet_receiver
+        async def at_ask(self, session: Any, ask: VisitAsk) -> VisitAnswer:
+            self.count += 1
+            return VisitAnswer(str(self.count))
+
+    class NeedsName(Counting):
+        def __init__(self, name: str) -> None:
+            super().__init__()
+
+    class Plain:
+        pass
+
+    Counting.__module__ = NeedsName.__module__ = Plain.__module__ = "a_module"
+    module = module_of(Counting=Counting, Alias=Counting, NeedsName=NeedsName, Plain=Plain, Controller=Controller)
+    first, second = (collect_receivers([module], TABLE)[VisitAsk].function.__self__ for _ in range(2))
+    assert type(first) is type(second) is Counting
+    assert first is not second
+
+
 def test_the_same_function_may_be_given_twice_but_two_objects_are_two():
     """Once by its object and once by its name is one receiver."""
     assert set(collect_receivers([at_ask, at_ask], TABLE)) == {VisitAsk}

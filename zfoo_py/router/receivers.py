@@ -82,7 +82,8 @@ def collect_receivers(sources: Iterable[object], table: PacketTable) -> dict[typ
     """Find the marked functions in modules, among functions and on controller objects, and check them.
 
     Args:
-        sources: modules, functions, or objects with marked methods.
+        sources: modules, functions, or objects with marked methods. Of a class in a module that has marked methods
+            and needs no arguments, one object is made here: each node has one of its own, with its own state.
         table: where their packets must be mapped.
 
     Raises:
@@ -128,11 +129,10 @@ def check_provided(receivers: Mapping[type[Packet], Receiver], provided: Iterabl
 def _marked(source: object) -> list[Callable[..., Any]]:
     if isinstance(source, types.ModuleType):
         # Only what is defined there: an imported receiver belongs to the module it is imported from.
-        return [
-            value
-            for value in vars(source).values()
-            if hasattr(value, _MARK) and getattr(value, "__module__", None) == source.__name__
-        ]
+        own = [value for value in vars(source).values() if getattr(value, "__module__", None) == source.__name__]
+        kinds = dict.fromkeys(value for value in own if isinstance(value, type))  # an alias is no second one
+        made = [kind() for kind in kinds if _is_controller(kind)]
+        return [value for value in own if hasattr(value, _MARK)] + [one for each in made for one in _methods(each)]
     if isinstance(source, type):
         msg = f"receivers=[{source.__name__}]: give an object of that class, {source.__name__}(...), not the class"
         raise ReceiverError(msg)
@@ -141,15 +141,31 @@ def _marked(source: object) -> list[Callable[..., Any]]:
             msg = f"{_where(source)} is given as a receiver but is not marked: put @packet_receiver above it"
             raise ReceiverError(msg)
         return [source]
-    found = [
-        getattr(source, name)
-        for name, value in inspect.getmembers_static(type(source))
-        if hasattr(getattr(value, "__func__", value), _MARK)
-    ]
+    found = _methods(source)
     if not found:
         msg = f"{source!r} is given as a receiver, but no method of {type(source).__name__} has @packet_receiver"
         raise ReceiverError(msg)
     return found
+
+
+def _methods(source: object) -> list[Callable[..., Any]]:
+    return [getattr(source, name) for name in _marked_names(type(source))]
+
+
+def _marked_names(kind: type) -> list[str]:
+    members = inspect.getmembers_static(kind)
+    return [name for name, value in members if hasattr(getattr(value, "__func__", value), _MARK)]
+
+
+def _is_controller(kind: type) -> bool:
+    """Return whether a class has marked methods and can be made without arguments."""
+    if not _marked_names(kind) or inspect.isabstract(kind):
+        return False
+    try:
+        inspect.signature(kind).bind()
+    except (TypeError, ValueError):  # it needs arguments, or has no signature: its objects are given, not found
+        return False
+    return True
 
 
 def _check(function: Callable[..., Any], table: PacketTable) -> Receiver:
