@@ -26,7 +26,7 @@ WIRING = (
     "zfoo_py/engine.py",
     "zfoo_py/cli/",
     "zfoo_py/config.py",
-    "zfoo_py/testing.py",
+    "zfoo_py/testing/",
     "zfoo_py/log.py",
     "zfoo_py/router/router.py",
     "zfoo_py/router/dispatcher.py",

@@ -84,6 +84,7 @@ class Parts(msgspec.Struct, frozen=True):
         discovery: the application's own, or None: as configured.
         network: TCP, or a test's.
         clock: a test's, or None: the loop's.
+        rng: source of all randomness.
     """
 
     node: Any
@@ -96,6 +97,7 @@ class Parts(msgspec.Struct, frozen=True):
     discovery: Discovery | None
     network: Network
     clock: TimerSource | None
+    rng: random.Random
 
 
 class Engine:
@@ -111,7 +113,7 @@ class Engine:
         self._config = config = parts.config
         self._limits = limits = config.limits
         self._events = parts.events
-        self._random = random.Random()
+        self._random = parts.rng
         self._sids = itertools.count(1)  # zfoo: one counter for both sides, from 1
         self._is_stopped = False
         self._registration_text = ""
@@ -399,6 +401,10 @@ class Engine:
             names = ", ".join(repr(name) for name in missing)
             msg = f"no provider of module {names} within {self._limits.ready_timeout_s} s{why}"
             raise NotReadyError(msg, missing=missing) from error
+
+    def service(self, module: str) -> Service | None:
+        """Return a consumed module's policy and view, to look at on the loop; None if it is not consumed."""
+        return next((service for service in self._services if service.module == module), None)
 
     def missing(self) -> tuple[str, ...]:
         """Return the consumed modules that have no provider now."""

@@ -6,6 +6,7 @@ import asyncio
 import importlib
 import inspect
 import os
+import random
 import signal
 import sys
 import threading
@@ -73,6 +74,7 @@ class Node:
         interceptors: hooks around asks and receives; none costs nothing.
         network: where it listens and dials; tests give a `zfoo_py.testing.MemoryNetwork`.
         clock: None: the loop's; tests give a `zfoo_py.testing.FakeClock`.
+        rng: spreads reconnections and picks random providers; None: seeded by the system.
         on_start, on_stop: called with the node when it is ready, and before it drains; may be coroutine functions.
         arguments: ``id``, ``address``, ``provides``, ``consumes``, ``imports``, ``modules`` and any limit by its
             name, as in `NodeConfig.build`; they win over the environment.
@@ -98,6 +100,7 @@ class Node:
         interceptors: Iterable[Interceptor] = (),
         network: Network = tcp_io,
         clock: TimerSource | None = None,
+        rng: random.Random | None = None,
         on_start: Hook | None = None,
         on_stop: Hook | None = None,
         **arguments: Any,
@@ -142,6 +145,7 @@ class Node:
             discovery=own_discovery,
             network=network,
             clock=clock,
+            rng=rng or random.Random(),
         )
 
     @classmethod
@@ -217,6 +221,11 @@ class Node:
         """Where the embedded discovery is that this node uses or hosts, "" for other kinds or before the start."""
         return self._engine.discovery_address if self._engine is not None else ""
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it has started and not ended."""
+        return self._engine is not None and self._state in {"starting", "up", "stopping"}
+
     def run_in_lane(self, key: Key, function: Callable[..., Any], *args: Any) -> Answer[Any]:
         """Run own work on a key's lane: in order with its packets, one at a time, so the lane's state needs no lock.
 
@@ -240,7 +249,7 @@ class Node:
         return answer
 
     def _running(self) -> Engine:
-        if self._engine is None or self._state not in {"starting", "up", "stopping"}:
+        if self._engine is None or not self.is_running:
             msg = f"the node is {self._state}: use `async with Node(…)`, `with Node(…)` or Node(…).run()"
             raise ZfooError(msg)
         return self._engine
@@ -303,6 +312,17 @@ class Node:
             stopping.cancel()
             await asyncio.wait({stopping})
             raise
+
+    async def abort(self) -> None:
+        """End everything at once, without goodbye, draining or ``on_stop``. Idempotent."""
+        if self._stopping is not None:
+            self._stopping.cancel()  # it cuts the draining short, and ends the engine
+            await asyncio.wait({self._stopping})
+        if self._state in {"up", "stopping"}:
+            self._state = "stopping"
+            assert self._engine is not None
+            await self._engine.stop()
+        self._state = "stopped"
 
     async def _stop(self) -> None:
         assert self._engine is not None
@@ -390,7 +410,7 @@ class Node:
 
 
 # Arguments of the constructor that NodeConfig does not know.
-_CONSTRUCTOR_ONLY = ("table", "balancers", "interceptors", "network", "clock", "on_start", "on_stop")
+_CONSTRUCTOR_ONLY = ("table", "balancers", "interceptors", "network", "clock", "rng", "on_start", "on_stop")
 
 
 class _LoopThread:

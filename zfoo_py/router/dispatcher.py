@@ -114,6 +114,10 @@ class Dispatcher:
         self.unsent_answers = 0
         self._idle_waiters: list[LoopFuture[None]] = []
 
+    def threads_at_work(self) -> int:
+        """Return how many threads are in a receiver, or on their way to their end."""
+        return self._work.at_work()
+
     # --- from the sessions
 
     def install(self, packet_class: type[Packet], handler: Callable[[Session, Any], None]) -> None:

@@ -130,7 +130,7 @@ def _marked(source: object) -> list[Callable[..., Any]]:
     if isinstance(source, types.ModuleType):
         # Only what is defined there: an imported receiver belongs to the module it is imported from.
         own = [value for value in vars(source).values() if getattr(value, "__module__", None) == source.__name__]
-        kinds = dict.fromkeys(value for value in own if isinstance(value, type))  # an alias is no second one
+        kinds = dict.fromkeys(value for value in own if isinstance(value, type) and not issubclass(value, Packet))
         made = [kind() for kind in kinds if _is_controller(kind)]
         return [value for value in own if hasattr(value, _MARK)] + [one for each in made for one in _methods(each)]
     if isinstance(source, type):

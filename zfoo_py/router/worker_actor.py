@@ -94,6 +94,10 @@ class WorkQueue:
     def __len__(self) -> int:
         return len(self._calls)
 
+    def at_work(self) -> int:
+        """Return how many threads are in a receiver, or on their way to their end. On the loop's thread."""
+        return self._alive if self._stopping else len(self._refs) - len(self._idle)
+
     def submit(self, call: Call) -> bool:
         """Queue a call for the next free worker; False if the queue is full."""
         if len(self._calls) >= self._limit:
