@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from zfoo_py.errors import RemoteError, SessionClosedError
@@ -49,7 +50,11 @@ class Client:
         reader, writer = await asyncio.open_connection(host, int(port))
         self = cls(reader, writer, MsgpackCodec(table))
         self.send(Hello(WIRE_VERSION, "client", name))
-        packet, _ = await self.receive()
+        try:
+            packet, _ = await self.receive()
+        except SessionClosedError:
+            await self.close()
+            raise
         if not isinstance(packet, Hello):
             await self.close()
             msg = f"the Hello was answered with {packet!r}"
@@ -90,7 +95,11 @@ class Client:
             SessionClosedError: the connection ended.
         """
         while not self._bodies:
-            data = await self._reader.read(65536)
+            try:
+                data = await self._reader.read(65536)
+            except OSError as error:
+                msg = f"the connection to the node broke: {error.strerror or error}"
+                raise SessionClosedError(msg) from error
             if not data:
                 msg = "the node closed the connection"
                 raise SessionClosedError(msg)
@@ -101,7 +110,8 @@ class Client:
     async def close(self) -> None:
         """Close the connection."""
         self._writer.close()
-        await self._writer.wait_closed()
+        with suppress(OSError):  # it broke before
+            await self._writer.wait_closed()
 
     async def __aenter__(self) -> Self:
         return self
