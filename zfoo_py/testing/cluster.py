@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
 
-from zfoo_py.config import nearest_name
-from zfoo_py.errors import ConfigError
+from zfoo_py.errors import ConfigError, nearest_name
 from zfoo_py.node import Node
 from zfoo_py.protocol.packet import Ask, Packet, ProtocolModule
 from zfoo_py.protocol.places import caller
