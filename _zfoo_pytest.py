@@ -13,7 +13,6 @@ every test, "off" none.
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import inspect
 from typing import TYPE_CHECKING, Any
@@ -59,9 +58,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.hookimpl
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     """Run an ``async def`` test that asks for our fixtures, if nobody has claimed it before."""
-    is_ours = inspect.iscoroutinefunction(pyfuncitem.obj) and FIXTURES.intersection(pyfuncitem.fixturenames)
-    if not is_ours or any(pyfuncitem.get_closest_marker(name) for name in CLAIMS):
+    is_coroutine = inspect.iscoroutinefunction(pyfuncitem.obj)
+    if not is_coroutine or _is_claimed(pyfuncitem) or not FIXTURES.intersection(pyfuncitem.fixturenames):
         return None
+    import asyncio  # noqa: PLC0415 - 40 ms at each start of pytest otherwise
+
     names = inspect.signature(pyfuncitem.obj).parameters
     arguments = {name: pyfuncitem.funcargs[name] for name in names if name in pyfuncitem.funcargs}
     with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
@@ -69,15 +70,24 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     return True
 
 
+def _is_claimed(item: pytest.Item) -> bool:
+    """Tell whether another plugin runs this coroutine, on a loop of its own: by a class or a mark of its own."""
+    return type(item) is not pytest.Function or any(item.get_closest_marker(name) for name in CLAIMS)
+
+
 @pytest.fixture(name="_zfoo_leak_check")
 def _leak_check(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Fail a test that leaves a node, actor, thread, task, loop or socket behind."""
+    """Fail a test that leaves a node, actor, thread, task, loop or socket behind.
+
+    Of a coroutine that another plugin runs, tasks and sockets are not looked at: its loop has some of its own.
+    """
     if request.config.getini(LEAK_CHECK) == "off":
         yield
         return
     from zfoo_py.testing.leaks import watching  # noqa: PLC0415
 
-    with watching() as watch:
+    is_foreign = inspect.iscoroutinefunction(getattr(request.node, "obj", None)) and _is_claimed(request.node)
+    with watching(loops=not is_foreign) as watch:
         yield
     report = watch.report()
     if report:

@@ -108,6 +108,18 @@ def test_each_kind_has_its_advice(leak_watch):
     assert set(ADVICE) == {"node", "actor", "thread", "task", "event loop", "descriptor"}
 
 
+def test_a_watch_that_leaves_loops_alone_sees_the_rest():
+    """For tests on a loop that another plugin opens, and closes later."""
+    with watching(loops=False) as watch:
+        loop = asyncio.new_event_loop()
+        watch.cancelled.append("a task")
+        assert watch.leaks() == []
+        ref = pykka.ThreadingActor.start()
+        assert any(line.startswith("actor") for line in watch.leaks())
+        ref.stop()
+        loop.close()
+
+
 def test_a_watch_gives_back_what_it_replaced():
     before = (asyncio.runners._cancel_all_tasks, Node.start)
     with watching() as watch:

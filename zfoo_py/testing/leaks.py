@@ -44,9 +44,13 @@ class LeakWatch:
 
     Nodes that run, Pykka's actors, threads, a loop still running here, sockets and pollers (an event loop that was not
     closed shows as those), and tasks that asyncio.run had to cancel because the test, or what it stopped, forgot them.
+
+    Args:
+        loops: whether tasks and sockets are looked at.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, loops: bool = True) -> None:
+        self._loops = loops
         self.threads = set(threading.enumerate())
         self.actors = live_actors()
         self.descriptors = open_descriptors()
@@ -61,7 +65,8 @@ class LeakWatch:
 
     def leaks(self) -> list[str]:
         """Return a line for each thing that is there and was not; waits for threads that are about to end."""
-        lines = [f"task, still pending when asyncio.run ended: {text}" for text in self.cancelled]
+        tasks = self.cancelled if self._loops else ()
+        lines = [f"task, still pending when asyncio.run ended: {text}" for text in tasks]
         lines += [f"node, still running: {node.id}" for node in self.nodes if node.is_running]
         lines += [f"actor: {text}" for urn, text in live_actors().items() if urn not in self.actors]
         for thread in threading.enumerate():
@@ -71,7 +76,7 @@ class LeakWatch:
                     lines.append(f"thread: {thread.name}{' (daemon)' if thread.daemon else ''}")
         if asyncio._get_running_loop() is not None:  # noqa: SLF001 - get_running_loop raises instead
             lines.append("event loop: still running in the test's thread")
-        return lines + self._descriptors_now()
+        return lines + (self._descriptors_now() if self._loops else [])
 
     def report(self) -> str:
         """Return what was left and what to do about it, or "" if nothing was."""
@@ -93,10 +98,14 @@ class LeakWatch:
 
 
 @contextmanager
-def watching() -> Iterator[LeakWatch]:
-    """Watch what is begun inside, also by asyncio.run and by nodes; ask the watch for its `report` afterwards."""
+def watching(*, loops: bool = True) -> Iterator[LeakWatch]:
+    """Watch what is begun inside, also by asyncio.run and by nodes; ask the watch for its `report` afterwards.
+
+    Args:
+        loops: as of `LeakWatch`.
+    """
     _open_what_stays()
-    watch = LeakWatch()
+    watch = LeakWatch(loops=loops)
     runners: Any = asyncio.runners
     cancel_all_tasks, start = runners._cancel_all_tasks, Node.start  # noqa: SLF001 - a test pins the name
 
