@@ -10,7 +10,7 @@ import pkgutil
 import msgpack
 import pykka
 import pytest
-from sortedcontainers import SortedDict
+from sortedcontainers import SortedDict, SortedList
 
 import zfoo_py
 from samples.services import Counts, PageAsk, VisitAsk, pages, visits
@@ -198,12 +198,13 @@ def test_every_ring_point_lives_in_a_sorted_dict(balancer):
 
 
 def look_at(ring: HashRing, providers: int) -> None:
-    points = ring._points
-    assert type(points) is SortedDict
-    assert list(points) == sorted(points)
-    assert providers * VIRTUAL_NODES - 5 < len(points) <= providers * VIRTUAL_NODES  # points may coincide
-    assert [point for bucket in ring._bucket_points for point in bucket] == list(points)
-    assert [owner for bucket in ring._bucket_owners for owner in bucket[:-1]] == list(points.values())
+    """Every point lives in a sorted list of sortedcontainers, and what lookups use is exactly these points."""
+    lists = list(ring._points_of.values())
+    assert len(lists) == providers
+    assert all(type(points) is SortedList and len(points) == VIRTUAL_NODES for points in lists)
+    points = SortedDict(ring.points())
+    assert set(points) == {point for one in lists for point in one}
+    assert len(points) == len(ring)
     for key in (f"key {n}" for n in range(200)):
         at = points.bisect_left(fnv_hash(key))
         assert ring.owner(key) == points.peekitem(min(at, len(points) - 1))[1]

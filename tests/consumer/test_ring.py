@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sortedcontainers import SortedDict
+from sortedcontainers import SortedList
 
 from zfoo_py.consumer.hashing import fnv_hash, point_hashes
 from zfoo_py.consumer.ring import VIRTUAL_NODES, HashRing
@@ -101,7 +101,8 @@ def test_any_history_equals_a_full_build(hash_points, history):
     ring = HashRing(count, hash_points=hash_points)
     members = replay(ring, history)
     expected = truth(members, hash_points, count)
-    assert dict(ring._points) == expected
+    assert dict(ring.points()) == expected
+    assert list(ring.points()) == sorted(ring.points())
     assert len(ring) == len(expected)
     assert ring.providers == tuple(sorted(members))
     assert [ring.owner_of_hash(each) for each in interesting_hashes(expected)] == [
@@ -182,18 +183,19 @@ def test_the_version_changes_with_every_change_and_only_then(history):
 # ------------------------------------------------------------------------------------------------- details
 
 
-def test_points_live_in_a_sorted_dict():
+def test_points_live_in_sorted_lists():
     ring = HashRing()
     ring.add("one")
-    assert type(ring._points) is SortedDict
-    assert list(ring._points) == sorted(point_hashes("one", 200))
+    ring.add("two")
+    assert all(type(points) is SortedList for points in ring._points_of.values())
+    assert [point for point, _ in ring.points()] == sorted([*point_hashes("one", 200), *point_hashes("two", 200)])
 
 
 def test_weight_is_more_points_of_the_same_row():
     ring = HashRing()
     ring.add("light")
     ring.add("heavy", points=600)
-    heavy = {point for point, name in ring._points.items() if name == "heavy"}
+    heavy = {point for point, name in ring.points() if name == "heavy"}
     assert heavy == set(point_hashes("heavy", 600))
     assert heavy > set(point_hashes("heavy", 200))
     ring.remove("heavy")
@@ -203,7 +205,9 @@ def test_weight_is_more_points_of_the_same_row():
 def test_names_are_hashed_unchanged():
     ring = HashRing()
     ring.add("  A name | with - marks\u3000")
-    assert set(ring._points) == {fnv_hash(f"  A name | with - marks\u3000&&VN{number}") for number in range(200)}
+    assert {point for point, _ in ring.points()} == {
+        fnv_hash(f"  A name | with - marks\u3000&&VN{number}") for number in range(200)
+    }
 
 
 def test_membership_test():
