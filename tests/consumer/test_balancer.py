@@ -310,9 +310,11 @@ def test_options_reach_the_policy():
     stats = balancer.stats()
     assert (stats.entries, stats.evictions["capacity"], stats.ring_points) == (5, 15, 21)
     balancer.tick(2)
+    assert balancer.sweep(5)
     assert balancer.stats().entries == 5
     for now_s in (3, 4):
         balancer.tick(now_s)
+        assert balancer.sweep(5)
     assert balancer.stats().entries == 0
     plain, _ = consumer("consistent-hash", virtual_nodes=7)
     assert plain.stats() == BalancerStats(ring_points=21, points_version=3)

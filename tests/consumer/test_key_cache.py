@@ -9,7 +9,6 @@ from uuid import UUID
 
 import pytest
 
-from zfoo_py.consumer import key_cache
 from zfoo_py.consumer.hashing import cache_key, fnv_hash, task_hash
 from zfoo_py.consumer.key_cache import MAX_KEY_BYTES, KeyCache
 from zfoo_py.consumer.ring import HashRing
@@ -54,6 +53,11 @@ class Memo:
         else:
             provider = cache.renew(entry)
         return provider.ring_name
+
+    def tick(self, now_tick):
+        """Let time pass, and the hand go as far as it must."""
+        self.cache.tick(now_tick)
+        self.sweep()
 
     def sweep(self):
         while not self.cache.sweep(7):
@@ -131,7 +135,7 @@ def test_without_providers_nothing_is_remembered():
     memo.down("b")
     assert len(memo.cache) == memo.cache.estimated_bytes == memo.cache.unswept == 0
     assert memo.cache.evictions["provider_down"] == 50
-    assert memo.cache.sweep(1)
+    memo.sweep()
     memo.up("c")
     assert memo.pick(1) == "c"
 
@@ -191,10 +195,10 @@ def test_keys_that_nobody_asks_for_again_go_within_1_2_of_the_expiry_time():
     for key in range(1000):
         memo.pick(key)
     for tick in range(1, 101):
-        memo.cache.tick(tick)
+        memo.tick(tick)
     assert len(memo.cache) == 1000, "not before the time"
     for tick in range(101, 121):
-        memo.cache.tick(tick)
+        memo.tick(tick)
     assert len(memo.cache) == memo.cache.estimated_bytes == 0
     assert memo.cache.evictions["expired"] == 1000
 
@@ -202,7 +206,7 @@ def test_keys_that_nobody_asks_for_again_go_within_1_2_of_the_expiry_time():
 def test_a_key_that_is_asked_for_stays():
     memo = Memo("a")
     for tick in range(500):
-        memo.cache.tick(tick)
+        memo.tick(tick)
         memo.pick("hot")
         memo.pick(f"once {tick}" if tick < 50 else "hot")
     assert set(memo.cache.entries) == {"hot"}
@@ -223,20 +227,20 @@ def test_an_expired_key_that_is_asked_for_first_is_a_miss():
 def test_an_entry_lives_for_exactly_the_expiry_time():
     memo = Memo("a")
     memo.pick("x")
-    memo.cache.tick(100)
+    memo.tick(100)
     memo.pick("x")
-    memo.cache.tick(200)
+    memo.tick(200)
     assert memo.cache.hits == len(memo.cache) == 1
-    memo.cache.tick(301)
+    memo.tick(301)
     assert len(memo.cache) == 0
 
 
 def test_a_clock_that_goes_back_changes_nothing():
     memo = Memo("a")
-    memo.cache.tick(1000)
+    memo.tick(1000)
     memo.pick("x")
-    memo.cache.tick(3)
-    memo.cache.tick(1000)
+    memo.tick(3)
+    memo.tick(1000)
     assert (memo.cache.now_tick, memo.cache.oldest_tick, len(memo.cache)) == (1000, 900, 1)
 
 
@@ -246,19 +250,42 @@ def test_the_hand_takes_no_longer_way_than_it_must(inspections):
     for key in range(333):
         memo.pick(key)
     for tick in range(1, 101):
-        memo.cache.tick(tick)
+        memo.tick(tick)
     assert len(inspections) == 3330
 
 
-def test_one_tick_is_bounded_even_after_a_long_sleep(inspections, monkeypatch):
-    monkeypatch.setattr(key_cache, "_MAX_STEPS_PER_TICK", 40)
+def test_a_tick_inspects_nothing_and_the_sweep_after_it_only_its_budget(inspections):
+    """Even after a long sleep; what it could not do at once is not forgotten."""
     memo = Memo("a", max_entries=1000)
     for key in range(1000):
         memo.pick(key)
     memo.cache.tick(10_000)
-    assert len(inspections) == 40
+    assert inspections == []
+    for turn in range(1, 4):
+        assert not memo.cache.sweep(30)
+        assert len(inspections) == 30 * turn
     memo.cache.tick(10_001)
-    assert len(inspections) == 80, "what it could not do at once is not forgotten, nor done in a burst"
+    while not memo.cache.sweep(30):
+        pass
+    assert len(inspections) == 90 + 102, "a ninth of the 910 that are left of this round"
+
+
+def test_what_the_last_provider_leaves_is_freed_in_steps_and_counts_against_the_limit():
+    memo = Memo("a", max_entries=100)
+    for key in range(100):
+        memo.pick(key)
+    memo.down("a")
+    assert (len(memo.cache), memo.cache.dead, memo.cache.evictions["provider_down"]) == (0, 100, 100)
+    memo.up("b")
+    for number in range(1, 31):
+        assert memo.pick(number) == "b"
+        assert (len(memo.cache), memo.cache.dead) == (number, 100 - number)
+    memo.down("b")
+    assert memo.cache.dead == 100
+    for left in (60, 30, 0):
+        is_done = memo.cache.sweep(40)
+        assert (memo.cache.dead, is_done) == (left, not left)
+    assert memo.cache.evictions["provider_down"] == 130
 
 
 # ------------------------------------------------------------------------------------------------- bounds
@@ -268,7 +295,7 @@ def test_the_last_few_entries_go_in_time_too():
     """A hand that did a share of the present entries at each tick would get slower and slower."""
     memo = Memo("a", max_entries=1000)
     for tick in range(1, 400):
-        memo.cache.tick(tick)
+        memo.tick(tick)
         if tick <= 100:
             memo.pick(f"once {tick}")
             memo.pick(f"twice {tick}")
@@ -295,7 +322,7 @@ def test_at_capacity_those_asked_for_last_stay():
     memo = Memo("a", max_entries=200)
     hot = range(100)
     for tick in range(100):
-        memo.cache.tick(tick)
+        memo.tick(tick)
         for key in hot:
             memo.pick(key)
         for number in range(20):
@@ -337,7 +364,7 @@ def test_the_estimate_of_memory_is_about_right(make_key):
     tracemalloc.stop()
     assert math.isclose(memo.cache.estimated_bytes, measured, rel_tol=0.2)
     for tick in range(1, 120):
-        memo.cache.tick(tick)
+        memo.tick(tick)
     assert memo.cache.estimated_bytes == 0
 
 

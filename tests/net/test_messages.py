@@ -17,6 +17,7 @@ ALL = [
 ]
 # Written out: whoever adds one lets it overtake frames, sends and closes, and must know why.
 OVERTAKE = {
+    "AskVersion",
     "CountersReport",
     "HeartbeatDue",
     "MembershipChange",
@@ -28,6 +29,7 @@ OVERTAKE = {
     "SessionUp",
     "Snapshot",
     "Subscribe",
+    "VersionIs",
     "WritePaused",
     "WriteResumed",
 }

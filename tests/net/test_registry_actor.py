@@ -285,3 +285,20 @@ def test_rebuilding_from_many_sessions_takes_steps_in_proportion():
             r.runtime.drain()
         assert len(subscriber.told) == 1
         assert looks <= 3 * count
+
+
+def test_who_asks_for_the_version_hears_it_after_the_changes_before_it():
+    with registry(first_version=5) as r:
+        asker = r.subscribe()
+        r.tell(up(1), provider(1), m.AskVersion(asker), up(2), provider(2), m.AskVersion(asker))
+        heard = [message for message in asker.told if not isinstance(message, m.Snapshot)]
+        assert [type(message).__name__ for message in heard] == ["MembershipChange", "VersionIs"] * 2
+        assert [message.version for message in heard] == [6, 6, 7, 7]
+
+
+def test_a_registry_that_does_not_know_its_sessions_yet_answers_no_version():
+    with World() as world:
+        world.up()
+        new, asker = restarted(world), Recorder()
+        new.tell(m.AskVersion(asker))
+        assert asker.told == []

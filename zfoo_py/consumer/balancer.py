@@ -178,6 +178,10 @@ class Balancer:
     def on_down(self, provider: Provider) -> None:
         """A provider lost its last session: it must not be picked any more."""
 
+    def follows(self, view: ServiceView) -> bool:  # noqa: ARG002
+        """Whether it knows exactly the providers of the view; what the watchdog asks once a second. O(providers)."""
+        return True
+
     def route(self, view: ServiceView, key: Key | None) -> tuple[Provider | None, int | None]:
         """The pick and the key's lane (None without key); what the ConsumerActor calls for every ask."""
         return self.pick(view, key), None if key is None else task_hash(key)
@@ -191,10 +195,10 @@ class Balancer:
         return provider, lane
 
     def tick(self, now_s: int) -> None:
-        """About once a second: whole seconds on the node's monotonic clock. Must take less than 2 ms."""
+        """About once a second: whole seconds on the node's monotonic clock. O(1); `sweep` follows."""
 
     def sweep(self, budget_entries: int) -> bool:  # noqa: ARG002
-        """After a change, again and again until True: do a bounded piece of the clean-up."""
+        """After a change and after a tick, again and again until True: do a bounded piece of the clean-up."""
         return True
 
     def stats(self) -> BalancerStats:
@@ -242,6 +246,11 @@ class ConsistentHashBalancer(Balancer):
         """Raises ValueError if no provider of that ring name is in the ring; nothing has changed then."""
         self._ring.remove(provider.ring_name)
         del self._providers[provider.ring_name]
+
+    def follows(self, view: ServiceView) -> bool:
+        """Whether the ring holds exactly the view's providers."""
+        known = self._providers
+        return len(known) == len(view.providers) and all(known.get(one.ring_name) is one for one in view.providers)
 
     def pick(self, view: ServiceView, key: Key | None) -> Provider | None:
         """O(length of the key + log points)."""
@@ -303,6 +312,7 @@ class CachedConsistentHashBalancer(ConsistentHashBalancer):
         """The ring changes here; with the last provider all entries go."""
         super().on_down(provider)
         self._cache.ring_changed()
+        self._get_entry = self._cache.entries.get
 
     def pick(self, view: ServiceView, key: Key | None) -> Provider | None:
         """O(1) for a key that is remembered."""
@@ -339,11 +349,11 @@ class CachedConsistentHashBalancer(ConsistentHashBalancer):
         return self._cache.entries.get(cache_key(key))
 
     def tick(self, now_s: int) -> None:
-        """Moves the cache's clock hand."""
+        """Says how far the cache's clock hand has to go."""
         self._cache.tick(now_s)
 
     def sweep(self, budget_entries: int) -> bool:
-        """Moves and evicts what the last changes of the ring left behind."""
+        """Moves and evicts what the last changes of the ring left behind, and what nobody asks for."""
         return self._cache.sweep(budget_entries)
 
     def stats(self) -> BalancerStats:

@@ -133,7 +133,7 @@ class HashRing:
         """
         if name not in self._points_of:
             raise ValueError(f"{name!r} is not in the ring")
-        for point in self._points_of.pop(name):
+        for point in reversed(self._points_of.pop(name)):  # so that `_first_changed` walks over no bucket twice
             bucket = point >> _BUCKET_SHIFT
             row, owners = self._bucket_points[bucket], self._bucket_owners[bucket]
             at = bisect_left(row, point)

@@ -11,8 +11,8 @@ Read this first: who says what to whom.
                                   SessionReport (the answer to ReportYourself)
     SessionActor→ whoever asked   Undelivered (an Outbound or Send that was never written), LostInFlight,
                                   Misrouted
-    whoever     → RegistryActor   Subscribe, ListSessions
-    RegistryActor→ subscribers    Snapshot, MembershipChange
+    whoever     → RegistryActor   Subscribe, ListSessions, AskVersion
+    RegistryActor→ subscribers    Snapshot, MembershipChange; VersionIs (the answer to AskVersion)
     RegistryActor→ SessionActor   ReportYourself (after a restart of the registry)
     timers      → their owners    Expire, HeartbeatDue, HelloLate, CountersDue, LookAgain
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AskRecord",
+    "AskVersion",
     "BindUid",
     "Close",
     "CountersDue",
@@ -65,6 +66,7 @@ __all__ = [
     "Snapshot",
     "Subscribe",
     "Undelivered",
+    "VersionIs",
     "WritePaused",
     "WriteResumed",
 ]
@@ -285,6 +287,18 @@ class MembershipChange(Control, frozen=True):
 
     version: int
     change: ProviderUp | ProviderDown
+
+
+class AskVersion(Control, frozen=True):
+    """Question: which is the last change? `VersionIs` follows, in order with the changes."""
+
+    subscriber: CoreRef
+
+
+class VersionIs(Control, frozen=True):
+    """Fact: whoever has had every MembershipChange is at this version now."""
+
+    version: int
 
 
 class LookAgain(msgspec.Struct, frozen=True):

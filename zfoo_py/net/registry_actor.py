@@ -71,6 +71,7 @@ class RegistryActor(CoreActor):
             m.Subscribe: self._subscribe,
             m.SessionReport: self._session_report,
             m.ListSessions: self._list_sessions,
+            m.AskVersion: self._ask_version,
             m.LookAgain: self._look_whether_complete,
         }
 
@@ -176,6 +177,10 @@ class RegistryActor(CoreActor):
         if order.subscriber not in self._subscribers:
             self._subscribers.append(order.subscriber)
         order.subscriber.tell(m.Snapshot(self.version, tuple(self._providers.values())))
+
+    def _ask_version(self, question: m.AskVersion) -> None:
+        if not self._unreported:  # else nobody has had the snapshot yet
+            question.subscriber.tell(m.VersionIs(self.version))
 
     # --- after a restart
 

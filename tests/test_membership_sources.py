@@ -1,0 +1,95 @@
+"""Whatever takes a provider away, from the turn that handles it on no pick names it; between real nodes."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from samples.services import Counts, VisitAsk, visits
+from tests.support.consumers import owner
+from tests.support.nodes import HANG_S, eventually
+from zfoo_py.events import ProviderDown, ProviderUp
+from zfoo_py.testing import FakeClock, cluster
+
+KEYS = [f"key-{number}" for number in range(40)]
+GONE = "provider-2"
+
+
+async def killed(c, clock):
+    c.kill(GONE)
+
+
+async def drains(c, clock):
+    await c.providers[GONE].stop()
+
+
+async def left_discovery(c, clock):
+    """Taken out by hand, while the process lives and serves."""
+    await c.providers[GONE]._engine._discovery.leave()
+
+
+class Deaf:
+    """Hears nothing any more but the end."""
+
+    def __init__(self, protocol):
+        self.connection_lost = protocol.connection_lost
+
+    def data_received(self, data):
+        pass
+
+
+async def hangs(c, clock):
+    """A stopped process: the connection stands, nothing comes over it any more, and no other one is accepted."""
+    host, _, port = c.providers[GONE].address.rpartition(":")
+    for transport in c.network._listeners.pop((host, int(port))).transports:
+        transport._protocol = Deaf(transport._protocol)
+    for _ in range(12):
+        await settle(c)
+        clock.advance(1.0)
+
+
+async def settle(c):
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+SOURCES = {
+    killed: "",
+    drains: "the provider drains",
+    left_discovery: "it left discovery",
+    hangs: "no reply to the heartbeat",
+}
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.__name__)
+def test_a_provider_that_is_gone_for_whatever_reason_gets_no_more_asks(source):
+    async def main():
+        clock = FakeClock()
+        arguments = {"receivers": lambda name: [Counts(name)], "clock": clock}
+        async with asyncio.timeout(HANG_S), cluster(provides=[visits], **arguments) as c:
+            downs, wrong = [], []
+            consumer = c.node
+
+            async def ask_all():
+                names = {up.provider for up in there}
+                for key in KEYS:
+                    answer = consumer.consumer.async_ask(VisitAsk(key, 1))
+                    served_by = (await answer).served_by
+                    if answer.provider != owner(names, key) or not answer.provider.startswith(served_by):
+                        wrong.append((key, served_by))
+
+            view = consumer._engine.consumer_ref.actor._services["visits"]
+            there = [ProviderUp(0, one.ring_name, one.node_id, one.address, (), 0) for one in view.view.providers]
+            consumer.events.subscribe(ProviderDown, downs.append)
+            await ask_all()
+            await source(c, clock)
+            await eventually(lambda: downs)
+            there[:] = [up for up in there if up.node_id != GONE]
+            await ask_all()
+            assert [(down.node_id, SOURCES[source] in down.reason) for down in downs] == [(GONE, True)]
+            assert wrong == []
+            actor = consumer._engine.consumer_ref.actor
+            assert actor.version == consumer._engine.registry.actor.version
+
+    asyncio.run(main())
