@@ -10,48 +10,29 @@ from samples.services import Counts, VisitAsk, visits
 from tests.support.consumers import owner
 from tests.support.nodes import HANG_S, eventually
 from zfoo_py.events import ProviderDown, ProviderUp
-from zfoo_py.testing import FakeClock, cluster
+from zfoo_py.testing import cluster
 
 KEYS = [f"key-{number}" for number in range(40)]
 GONE = "provider-2"
 
 
-async def killed(c, clock):
+async def killed(c):
     c.kill(GONE)
 
 
-async def drains(c, clock):
+async def drains(c):
     await c.providers[GONE].stop()
 
 
-async def left_discovery(c, clock):
+async def left_discovery(c):
     """Taken out by hand, while the process lives and serves."""
     await c.providers[GONE]._engine._discovery.leave()
 
 
-class Deaf:
-    """Hears nothing any more but the end."""
-
-    def __init__(self, protocol):
-        self.connection_lost = protocol.connection_lost
-
-    def data_received(self, data):
-        pass
-
-
-async def hangs(c, clock):
+async def hangs(c):
     """A stopped process: the connection stands, nothing comes over it any more, and no other one is accepted."""
-    host, _, port = c.providers[GONE].address.rpartition(":")
-    for transport in c.network._listeners.pop((host, int(port))).transports:
-        transport._protocol = Deaf(transport._protocol)
-    for _ in range(12):
-        await settle(c)
-        clock.advance(1.0)
-
-
-async def settle(c):
-    for _ in range(20):
-        await asyncio.sleep(0)
+    c.pause(GONE)
+    await c.advance(12.0)
 
 
 SOURCES = {
@@ -65,9 +46,7 @@ SOURCES = {
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.__name__)
 def test_a_provider_that_is_gone_for_whatever_reason_gets_no_more_asks(source):
     async def main():
-        clock = FakeClock()
-        arguments = {"receivers": lambda name: [Counts(name)], "clock": clock}
-        async with asyncio.timeout(HANG_S), cluster(provides=[visits], **arguments) as c:
+        async with asyncio.timeout(HANG_S), cluster(provides=[visits], receivers=lambda name: [Counts(name)]) as c:
             downs, wrong = [], []
             consumer = c.node
 
@@ -83,7 +62,7 @@ def test_a_provider_that_is_gone_for_whatever_reason_gets_no_more_asks(source):
             there = [ProviderUp(0, one.ring_name, one.node_id, one.address, (), 0) for one in view.view.providers]
             consumer.events.subscribe(ProviderDown, downs.append)
             await ask_all()
-            await source(c, clock)
+            await source(c)
             await eventually(lambda: downs)
             there[:] = [up for up in there if up.node_id != GONE]
             await ask_all()
