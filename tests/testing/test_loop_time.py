@@ -1,6 +1,7 @@
 """A loop under a fake clock: it never sleeps, time jumps only when everything waits, and real work is waited for."""
 
 import asyncio
+import socket
 import threading
 import time
 
@@ -57,18 +58,18 @@ def test_things_happen_in_order_of_time_whoever_set_the_timer():
     """At one time the clock's timers (a node's) come before the loop's (an asyncio.sleep)."""
 
     async def main(clock, _):
-        seen = []
+        seen, tenths = [], list(range(1, 40))  # sums of tenths are rounded, from each zero in another way
 
-        async def sleeper(seconds, name):
-            await asyncio.sleep(seconds)
-            seen.append(name)
+        async def sleeper(number):
+            await asyncio.sleep(number / 10)
+            seen.append((number, "loop"))
 
         async with asyncio.TaskGroup() as group:
-            for seconds in (3, 1, 2):
-                group.create_task(sleeper(seconds, f"loop {seconds}"))
-            for seconds in (2, 1, 3):
-                clock.call_later(seconds, seen.append, f"clock {seconds}")
-        assert seen == ["clock 1", "loop 1", "clock 2", "loop 2", "clock 3", "loop 3"]
+            for number in reversed(tenths):
+                group.create_task(sleeper(number))
+            for number in tenths:
+                clock.call_later(number / 10, seen.append, (number, "clock"))
+        assert seen == [(number, whose) for number in tenths for whose in ("clock", "loop")]
 
     run(main)
 
@@ -152,21 +153,29 @@ def test_counted_threads_are_waited_for_until_they_idle():
 
 
 def test_sockets_get_a_little_real_time():
-    """An echo over real TCP comes before a deadline of fake time."""
+    """An answer over real TCP, from somebody who takes some milliseconds, comes before a deadline of fake time."""
+
+    def answer_one(server):
+        peer, _ = server.accept()
+        with peer:
+            asked = peer.recv(100)
+            time.sleep(0.01)
+            peer.sendall(asked)
 
     async def main(clock, _):
-        async def echo(reader, writer):
-            writer.write(await reader.readline())
+        before_s = clock.time()
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            thread = threading.Thread(target=answer_one, args=(server,))  # the loop does not know of it
+            thread.start()
+            async with asyncio.timeout(1.0):
+                reader, writer = await asyncio.open_connection(*server.getsockname())
+                writer.write(b"hello\n")
+                assert await reader.readline() == b"hello\n"
+            assert clock.time() == before_s
+            await asyncio.sleep(3.0)  # an idle connection stops no time
             writer.close()
             await writer.wait_closed()
-
-        server = await asyncio.start_server(echo, "127.0.0.1", 0)
-        async with server, asyncio.timeout(1.0):
-            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-            writer.write(b"hello\n")
-            assert await reader.readline() == b"hello\n"
-            writer.close()
-            await writer.wait_closed()
+            thread.join()
 
     run(main)
 

@@ -294,9 +294,8 @@ class Cluster:
 
     async def stop(self, name: str) -> None:
         """Stop a node as SIGTERM does: it leaves discovery, finishes what is in work, and ends."""
-        node = self._node(name)
-        await node.stop()
-        del self.nodes[name]
+        await self._node(name).stop()
+        self.nodes.pop(name, None)  # it may have been killed meanwhile
         await self.settle()
 
     async def restart(self, name: str) -> Node:

@@ -43,7 +43,7 @@ class MemoryTransport(asyncio.Transport):
         self.host = host
         self._loop = asyncio.get_running_loop()
         self._protocol = protocol
-        self._sent: deque[tuple[float, bytes]] = deque()  # (when it arrives, what)
+        self._sent: deque[tuple[float, bytes]] = deque()  # (when it may arrive, what); nothing overtakes
         self._sent_bytes = 0
         self._held: list[bytes] = []  # written while the host is paused
         self._is_connected = False
@@ -126,7 +126,6 @@ class MemoryTransport(asyncio.Transport):
     def kill(self) -> None:
         """Be gone without a word to the protocol: its process is. The other end finds the connection closed."""
         if not self._is_lost:
-            self._held.clear()
             self._transmit(_END)  # by the system, also if the process was paused
             self._is_lost = self._is_closing = True
             self.host.ends.discard(self)
@@ -162,8 +161,6 @@ class MemoryTransport(asyncio.Transport):
         if delay_s > 0:
             at_s = network.clock.time() + delay_s
             network.clock.call_later(delay_s, self._pump_soon)
-        if self._sent:
-            at_s = max(at_s, self._sent[-1][0])  # in order, also when the delay has become shorter
         self._sent.append((at_s, data))
         self._sent_bytes += len(data)
         self._pump_soon()
