@@ -366,3 +366,38 @@ def test_a_process_killed_with_its_asks_in_flight():
 
 
 # --- discovery comes and goes
+
+
+def test_an_aborted_node_ends_at_once_and_says_no_goodbye():
+    """Its receivers are cancelled, ``on_stop`` is not called; before the start and a second time it does nothing."""
+
+    async def main():
+        called = []
+        tally = Tallies("p")
+        node = Node(
+            id="p",
+            provides=[tallies],
+            receivers=[tally],
+            discovery="static",
+            table=TABLE,
+            on_stop=lambda _: called.append("on_stop"),
+        )
+        unused = Node(id="unused", receivers=[], discovery="static", table=TABLE)
+        await unused.abort()
+        with pytest.raises(ZfooError, match="stopped"):
+            await unused.start()
+        await node.start()
+        where = {"kind": "static", "addresses": [node.address]}
+        async with Node(id="c", consumes=[tallies], receivers=[], discovery=where, table=TABLE) as c:
+            asked = c.consumer.async_ask(TallyAsk("a", "wait"))
+            await asyncio.wait_for(tally.started.wait(), HANG_S)
+            assert node.is_running
+            await node.abort()
+            await node.abort()
+            assert not node.is_running
+            with pytest.raises(SessionClosedError) as lost:
+                await asked
+            assert lost.value.may_have_run
+        assert called == []
+
+    asyncio.run(main())

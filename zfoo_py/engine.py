@@ -431,6 +431,12 @@ class Engine:
                     if actor.session.kind != "client":  # an outside client does not know that it should go
                         await actor.ended
 
+    async def abort(self) -> None:
+        """End every session, before receivers that are cancelled could answer; then everything."""
+        for actor in [actor for actor in self.runtime.actors if isinstance(actor, SessionActor)]:
+            self.runtime.deliver(actor.actor_ref, Abort("this node is aborted"))
+        await self.stop()
+
     async def stop(self) -> None:
         """End every dial, session, actor, driver and worker."""
         self._is_stopped = True

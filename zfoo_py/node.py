@@ -321,7 +321,7 @@ class Node:
         if self._state in {"up", "stopping"}:
             self._state = "stopping"
             assert self._engine is not None
-            await self._engine.stop()
+            await self._engine.abort()
         self._state = "stopped"
 
     async def _stop(self) -> None:

@@ -240,13 +240,16 @@ def test_stopping_waits_for_the_call_at_work_and_drops_what_waits():
         blocking = Blocking()
         async with RouterWorld(blocking, workers=1) as world:
             peer = world.peer()
+            assert world.router.threads_at_work() == 0
             ask_all(peer, "a", "quick never")
             await asyncio.to_thread(blocking.has_started.wait, HANG_S)
+            assert world.router.threads_at_work() == 1
             stopped = await world.router.stop()
             assert not stopped.done()
             blocking.gate("a").set()
             async with asyncio.timeout(HANG_S):
                 await stopped
+            assert world.router.threads_at_work() == 0
             assert blocking.log == ["+a", "-a"]
             peer.receive(peer.ask_frame(VisitAsk("quick late"), 3))
             assert blocking.log == ["+a", "-a"]

@@ -266,3 +266,11 @@ async def test_a_cluster_in_ruins_ends_at_once(zfoo_cluster, fake_clock):
         began_s = fake_clock.time()
     assert fake_clock.time() == began_s
     assert not any(node.is_running for node in nodes)
+
+
+async def test_a_cluster_of_which_nobody_lives_ends_too(zfoo_cluster):
+    async with zfoo_cluster(greetings) as c:
+        nodes = list(c.nodes.values())
+        for name in list(c.nodes):
+            c.kill(name)
+    assert not any(node.is_running for node in nodes)
