@@ -86,3 +86,22 @@ def test_without_providers_nothing_is_picked_or_remembered():
     empty = Type("visits", memo, providers=0)
     assert empty.pick("k") is None
     assert memo.providers == {}
+
+
+def test_after_a_refusal_it_asks_the_same_one_again():
+    memo = SharedMemo()
+    visits, pages = Type("visits", memo), Type("pages", memo)
+    wrong = pages.pick("k")
+    assert visits.balancer.route_around(visits.view, "k", wrong.ring_name)[0] is wrong
+
+
+def test_its_memory_grows_with_its_keys():
+    memo = SharedMemo()
+    visits = Type("visits", memo)
+    sizes = []
+    for key in range(3000):
+        visits.pick(f"10.0.{key}")
+        if key % 1000 == 999:
+            sizes.append(memo.estimated_bytes())
+    assert sizes == sorted(sizes)
+    assert sizes[-1] > 3000 * 50
