@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,7 +21,7 @@ def members(*numbers):
 def test_arcs_cover_all_hashes_once_and_neighbours_differ():
     found = arcs(members(1, 2, 3))
     assert (found[0].begin, found[-1].end) == (0, HASHES)
-    for one, following in zip(found, found[1:], strict=False):
+    for one, following in pairwise(found):
         assert one.end == following.begin
         assert one.provider != following.provider
     assert sum(shares(found).values()) == pytest.approx(1)
@@ -46,7 +49,6 @@ def test_pictures_are_drawn(tmp_path):
     paths = draw(str(tmp_path), rings, curve, [Moment(5.0, "visits-2 killed")])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["memory.png", "ring.png"]
     for path in paths:
-        with open(path, "rb") as picture:
-            assert picture.read(8) == b"\x89PNG\r\n\x1a\n"
+        assert Path(path).read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
     (tmp_path / "one").mkdir()
     assert len(draw(str(tmp_path / "one"), rings[:1], [], [])) == 1, "no curve of nothing"

@@ -58,8 +58,8 @@ def test_a_join_in_one_sentence():
     assert line == (
         "fact",
         (
-            "visits-4 joined: its process was up and known after 500 ms, 1,734 of 5,000 keys moved to it, exactly those "
-            "moved, 0 others; first answer from it 12 ms later; no ask failed"
+            "visits-4 joined: its process was up and known after 500 ms, 1,734 of 5,000 keys moved to it, exactly "
+            "those moved, 0 others; first answer from it 12 ms later; no ask failed"
         ),
     )
     assert story_words.changed(JOINED, EXACT, 2).text.endswith("; 2 asks failed")
