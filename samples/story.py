@@ -47,6 +47,8 @@ MAX_KEYS = 1000
 REFRESH_S = 0.25
 # Every fourth picture has new sizes of processes.
 MEMORY_TURNS = 4
+# The verdict stays for so much of the whole at least, however long the referee took.
+READING_SHARE = 0.08
 # Python's own 5 ms would be seen in every p99.
 SWITCH_S = 0.0005
 BALANCER = "cached-consistent-hash"
@@ -153,10 +155,11 @@ class Story:
 
     def _view(self) -> View:
         passed = min(time.perf_counter() - self._begun_s, self._options.seconds)
-        rate = self._rates.get("")
+        rate = None if self._is_over else self._rates.get("")
         orders = self._orders
         return View(
-            clock=f"{passed:.0f} of {self._options.seconds:.0f} s   {rate.asks_per_second if rate else 0:,.0f} asks/s",
+            clock=f"{passed:.0f} of {self._options.seconds:.0f} s"
+            + (f"   {rate.asks_per_second:,.0f} asks/s" if rate else ""),
             lines=tuple(self._lines),
             live=self._two_lines(),
             providers=()
@@ -200,7 +203,8 @@ class Story:
         turn = 0
         while True:
             now_s = time.perf_counter()
-            self._rates = self._meter.roll(now_s)
+            if not self._is_over:  # the table keeps the last figures under load
+                self._rates = self._meter.roll(now_s)
             stats = await cluster.node.consumer.stats()
             self._services = stats["services"]
             self._refused = stats["misroutes"]  # also those that a second pick healed
@@ -319,5 +323,6 @@ class Story:
             self.say(story_words.verdict_of_old(await asyncio.to_thread(self._judge_old, crawl_from)))
         self.say(story_words.last_word(report))
         if isinstance(self._screen, LiveScreen):
-            await self._pause(PARTS[VERDICT] * self._options.seconds)
+            rest_s = self._begun_s + self._options.seconds - time.perf_counter()
+            await self._pause(max(rest_s, READING_SHARE * self._options.seconds))
         return report
