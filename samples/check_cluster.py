@@ -47,7 +47,16 @@ by_number = attrgetter("n")
 
 VIRTUAL_NODES = 200
 # What these balancers promise, so that a header cannot talk its way out of being judged.
-KEEPS_KEYS = {"random": False, "consistent-hash": True, "cached-consistent-hash": True, "zfoo-2024": True}
+KEEPS_KEYS = {
+    "random": False,
+    "round-robin": False,
+    "least-pending": False,
+    "consistent-hash": True,
+    "cached-consistent-hash": True,
+    "bounded-consistent-hash": False,  # only while no bound is met
+    "samples.my_policy:Sticky": False,  # it keeps other keys than the ring
+    "zfoo-2024": True,
+}
 
 
 # ------------------------------------------------------------------------------------------- hash and ring

@@ -32,7 +32,7 @@ from samples.running import OLD_BALANCER, START_LIMIT_S, CannotRunError, Cluster
 from samples.story_terminal import EndedBySignal, is_in_front_of_a_person
 from samples.trace import AccessLog, Request, synthetic
 from zfoo_py import ZfooError
-from zfoo_py.consumer.balancer import BALANCERS
+from zfoo_py.consumer.policies.catalog import BALANCERS
 from zfoo_py.node import new_loop
 
 if TYPE_CHECKING:

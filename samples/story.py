@@ -29,7 +29,8 @@ from samples.story_screen import LineScreen, LiveScreen, Screen, View, has_rich
 from samples.story_terminal import ended_by_signals, is_in_front_of_a_person, keyboard
 from samples.story_trace import StoryTrace
 from samples.story_words import BESIDE, JOIN, KILL, PARTS, STEADY, VERDICT, Line
-from zfoo_py.consumer.balancer import BALANCERS, CachedConsistentHashBalancer
+from zfoo_py.consumer.policies.cached_consistent_hash import CachedConsistentHashBalancer
+from zfoo_py.consumer.policies.catalog import BALANCERS
 
 if TYPE_CHECKING:
     import argparse

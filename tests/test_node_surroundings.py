@@ -249,7 +249,7 @@ print("never printed")
 WAITS = """
 from samples.services import visits
 from zfoo_py import Node
-from zfoo_py.consumer.balancer import BALANCERS
+from zfoo_py.consumer.policies.catalog import BALANCERS
 
 def mine(options):
     print("starting", flush=True)

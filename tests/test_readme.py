@@ -23,6 +23,7 @@ import zfoo_py.errors
 import zfoo_py.events
 from zfoo_py import config as cfg
 from zfoo_py.cli.main import make_parser
+from zfoo_py.tables import keys_of
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -194,11 +195,11 @@ def test_the_configuration_shown_is_all_there_is_and_shows_the_defaults():
     """Every key once, none besides, and what is not an example is the default."""
     (block,) = blocks("config")
     shown = tomllib.loads(block.text)
-    known = cfg._keys_of(cfg._Document)
+    known = keys_of(cfg._Document)
     assert set(shown) == set(known)
     tables = {"node", "server", "discovery", "app", "limits"}
     for name in tables:
-        assert set(shown[name]) == set(cfg._keys_of(known[name])), name
+        assert set(shown[name]) == set(keys_of(known[name])), name
     (provider,), (consumer,) = shown["provider"], shown["consumer"]
     assert set(provider) == set(cfg.Provide.__struct_fields__)
     assert set(consumer) == set(cfg.Consume.__struct_fields__)

@@ -17,11 +17,12 @@ from samples.services import Counts, PageAsk, VisitAsk, pages, visits
 from tests.support.nodes import TABLE, Tallies, TallyAnswer, TallyAsk, eventually, tallies
 from zfoo_py import Node, Session, packet_receiver
 from zfoo_py.actor import CoreActor, LoopActor, LoopActorRef, LoopFuture, ThreadActor
-from zfoo_py.consumer.balancer import CachedConsistentHashBalancer, ConsistentHashBalancer
 from zfoo_py.consumer.connector_actor import ConnectorActor
 from zfoo_py.consumer.consumer_actor import ConsumerActor
 from zfoo_py.consumer.directory_actor import DirectoryActor
 from zfoo_py.consumer.hashing import fnv_hash
+from zfoo_py.consumer.policies.cached_consistent_hash import CachedConsistentHashBalancer
+from zfoo_py.consumer.policies.consistent_hash import ConsistentHashBalancer
 from zfoo_py.consumer.ring import VIRTUAL_NODES, HashRing
 from zfoo_py.net.registry_actor import RegistryActor
 from zfoo_py.net.session_actor import SessionActor

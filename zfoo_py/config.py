@@ -13,6 +13,7 @@
     module = "pages"                        id = 10
     provider = "pages"                      protocols = { 1100 = "visits:VisitAsk" }
     balancer = "cached-consistent-hash"     [limits]                      # see `Limits`
+    options = { max_entries = 10_000 }
 
 The environment has one variable per key, ``ZFOO_NODE__ID`` for ``node.id``. Texts are written as they are,
 everything else as a TOML value (``ZFOO_PROVIDER='[{module = "visits"}]'``). An empty variable is not set.
@@ -29,11 +30,12 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final, NamedTuple, get_args, get_origin
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from zfoo_py.errors import ConfigError, nearest_name
+from zfoo_py.tables import check_keys, convert, keys_of
 
 # One fixed port, so that processes started by hand find each other; next to zfoo's first free port, 12400.
 DEFAULT_DISCOVERY_ADDRESS: Final = "127.0.0.1:12399"
@@ -134,6 +136,7 @@ class Consume(msgspec.Struct, frozen=True):
     module: str
     provider: str = ""  # as the module
     balancer: str = DEFAULT_BALANCER
+    options: dict[str, Any] = {}  # of the balancer; `zfoo_py.consumer.policies` says which it has
 
 
 class DiscoveryConfig(msgspec.Struct, frozen=True):
@@ -263,8 +266,8 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
         merged: dict[str, Any] = {}
         for layer in (data or {}, _from_environment(env or {}), _from_arguments(arguments)):
             _merge(merged, layer)
-        _check_keys(merged, _Document, "")
-        document = _convert(merged, _Document, "")
+        check_keys(merged, _Document, "", elsewhere=_Document)
+        document = convert(merged, _Document, "")
         provides, consumes = _services(document)
         for name in document.modules:
             check_name(name, "module", path=f"modules.{name}")
@@ -328,7 +331,7 @@ def _from_environment(env: Mapping[str, str]) -> dict[str, Any]:
         value: Any = env[variable]
         keys = variable.removeprefix("ZFOO_").lower().split("__")
         for key in keys:
-            known = _keys_of(kind)
+            known = keys_of(kind)
             if key not in known:
                 raise ConfigError("no such setting", path=variable, nearest=nearest_name(variable, _variables()))
             kind = known[key]
@@ -337,8 +340,8 @@ def _from_environment(env: Mapping[str, str]) -> dict[str, Any]:
                 (value,) = _parse_toml(f"value = {value}").values()  # a second value would be a second line
             except ValueError as error:
                 raise ConfigError(f"{value!r} is no TOML value", path=variable) from error
-        _check_keys(value, kind, variable)
-        _convert(value, kind, variable)
+        check_keys(value, kind, variable, elsewhere=_Document)
+        convert(value, kind, variable)
         _merge(layer, _nested(keys, value))
     return layer
 
@@ -378,44 +381,6 @@ def _row(item: object, argument: str) -> dict[str, object]:
 
 # ------------------------------------------------------------------------------------------- checks
 
-# msgspec's names of types, in words for people who write TOML.
-_WORDS: Final = {"str": "a text", "int": "an integer", "float": "a number", "array": "a list", "object": "a table"}
-
-
-def _keys_of(kind: Any) -> dict[str, Any]:  # a type form such as tuple[str, ...]
-    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-        return {field.name: field.type for field in msgspec.structs.fields(kind)}
-    return {}
-
-
-def _check_keys(value: object, kind: Any, path: str) -> None:
-    """Refuse unknown keys before msgspec sees them, which knows no nearest name and hides the keys of dicts."""
-    known = _keys_of(kind)
-    if known or get_origin(kind) is dict:
-        if not isinstance(value, Mapping):
-            raise ConfigError(f"expected a table, got {value!r}", path=path)
-        for key, item in value.items():
-            below = f"{path}.{key}" if path else str(key)
-            if known and key not in known:
-                raise ConfigError("no such key", path=below, nearest=_nearest_key(str(key), known))
-            _check_keys(item, known[key] if known else get_args(kind)[1], below)
-            if not known:
-                _convert(item, get_args(kind)[1], below)
-    elif get_origin(kind) is tuple and isinstance(value, list | tuple):
-        for index, item in enumerate(value):
-            _check_keys(item, get_args(kind)[0], f"{path}[{index}]")
-
-
-def _convert(value: object, kind: Any, path: str) -> Any:
-    try:
-        return msgspec.convert(value, kind)
-    except msgspec.ValidationError as error:
-        text, _, place = str(error).partition(" - at `$")
-        if missing := re.search("missing required field `(.*?)`", text):
-            text = f"the key {missing[1]!r} is missing"
-        text = re.sub(r"`(\w+)`", lambda name: _WORDS.get(name[1], name[1]), text).replace("Expected", "expected")
-        raise ConfigError(text, path=f"{path}{place.rstrip('`')}".lstrip(".")) from error
-
 
 def _services(document: _Document) -> tuple[tuple[Provide, ...], tuple[Consume, ...]]:
     """Fill in the names that default to the module's, and refuse contradictions."""
@@ -434,10 +399,12 @@ def _services(document: _Document) -> tuple[tuple[Provide, ...], tuple[Consume, 
         check_name(consume.module, "module", path=f"{path}.module")
         provider = check_name(consume.provider or consume.module, "provider", path=f"{path}.provider")
         check_name(consume.balancer, "balancer", path=f"{path}.balancer")
-        chosen = Consume(consume.module, provider, consume.balancer)
+        chosen = Consume(consume.module, provider, consume.balancer, consume.options)
         if consume.module in consumes:
             other, first = consumes[consume.module]
-            key = "balancer" if other.balancer != chosen.balancer else "provider"
+            key = next(
+                (one for one in ("balancer", "options") if getattr(other, one) != getattr(chosen, one)), "provider"
+            )
             both = f"{getattr(other, key)!r} and {getattr(chosen, key)!r}"
             how = "twice" if other == chosen else f"under two {key}s, {both}"
             text = f"module {consume.module!r} is consumed {how} (first at {first}): keep one"
@@ -485,13 +452,7 @@ def _parse_toml(text: str) -> dict[str, Any]:
     return tomllib.loads(text)
 
 
-def _nearest_key(key: str, known: Iterable[str]) -> str | None:
-    """The nearest key of the same table; else the path of an equal key elsewhere (``[node] address``)."""
-    elsewhere = (f"{name}.{key}" for name, kind in _keys_of(_Document).items() if key in _keys_of(kind))
-    return nearest_name(key, known) or next(elsewhere, None)
-
-
 def _variables() -> list[str]:
-    sections = _keys_of(_Document)
-    deep = [f"{name}__{key}" for name, kind in sections.items() for key in _keys_of(kind)]
+    sections = keys_of(_Document)
+    deep = [f"{name}__{key}" for name, kind in sections.items() for key in keys_of(kind)]
     return [f"ZFOO_{name}".upper() for name in (*deep, *sections)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ from zfoo_py.consumer.directory_actor import DirectoryActor
 from zfoo_py.consumer.discovery import Discovery, StaticDiscovery
 from zfoo_py.consumer.embedded_io import EmbeddedDiscovery
 from zfoo_py.consumer.hashing import task_hash
+from zfoo_py.consumer.policies.user_policy import made
 from zfoo_py.errors import ConfigError, NotReadyError, SessionClosedError
 from zfoo_py.events import Events, Undelivered
 from zfoo_py.log import rate_limited
@@ -251,8 +253,10 @@ class Engine:
             rng=random.Random(self._random.random()),
             max_entries=self._limits.max_cache_entries,
             expire_after_access_s=self._limits.expire_after_access_s,
+            named=consumed.options,
         )
-        balancer = self._parts.balancers[consumed.balancer](options)
+        make = self._parts.balancers[consumed.balancer]
+        balancer = made(consumed.balancer, make, options, clock=time.perf_counter, warn=logger.warning)
         view = ServiceView(module=consumed.module)
         return Service(consumed.module, consumed.provider, consumed.balancer, balancer, view)
 

@@ -17,8 +17,8 @@ from loguru import logger
 
 from zfoo_py.actor import refuse_blocking
 from zfoo_py.config import Consume, NodeConfig, Provide
-from zfoo_py.consumer.balancer import BALANCERS
 from zfoo_py.consumer.hashing import check_key, task_hash
+from zfoo_py.consumer.policies.catalog import BALANCERS, check_options
 from zfoo_py.engine import Engine, Parts
 from zfoo_py.errors import ConfigError, ZfooError, nearest_name
 from zfoo_py.events import Events, NodeStarted, NodeStopping
@@ -70,7 +70,8 @@ class Node:
             ``[app] imports``, and the program's main module. Importing a module never makes a node a provider.
         discovery: an object that implements `zfoo_py.consumer.discovery.Discovery`, or as in `NodeConfig.build`.
         table: mapping of packets to ids and modules.
-        balancers: more policies by name; a factory is called with `BalancerOptions`.
+        balancers: more policies by name; a factory is called with `BalancerOptions`. A name ``module:Class`` needs no
+            entry here. What a policy must be: `zfoo_py.consumer.policies.user_policy`.
         interceptors: hooks around asks and receives; none costs nothing.
         network: where it listens and dials; tests give a `zfoo_py.testing.MemoryNetwork`.
         clock: None: the loop's; tests give a `zfoo_py.testing.FakeClock`.
@@ -181,10 +182,14 @@ class Node:
                 provided.append(module)
         check_provided(self.receivers, provided)
         for index, consumed in enumerate(config.consumes):
+            if ":" in consumed.balancer and consumed.balancer not in self._balancers:
+                self._balancers[consumed.balancer] = _load(consumed.balancer, f"consumer[{index}].balancer")
             if consumed.balancer not in self._balancers:
                 msg = f"there is no balancer {consumed.balancer!r}; there are {', '.join(sorted(self._balancers))}"
                 nearest = nearest_name(consumed.balancer, self._balancers)
                 raise ConfigError(msg, path=f"consumer[{index}].balancer", nearest=nearest)
+            if self._balancers[consumed.balancer] is BALANCERS.get(consumed.balancer):
+                check_options(consumed.balancer, consumed.options, f"consumer[{index}].options")
 
     # --- what applications use
 
@@ -468,6 +473,23 @@ def _import(name: str, path: str) -> ModuleType:
     except ImportError as error:
         msg = f"cannot import {name!r} ({error}): is its folder in PYTHONPATH?"
         raise ConfigError(msg, path=path) from error
+
+
+def _load(name: str, path: str) -> Any:
+    """Return what ``module:Class`` names.
+
+    Raises:
+        ConfigError: there is none, or it cannot be called.
+    """
+    module_name, _, attribute = name.partition(":")
+    module = _import(module_name, path)
+    found = getattr(module, attribute, None)
+    if not callable(found):
+        msg = f"{module_name!r} has no class {attribute!r}"
+        raise ConfigError(
+            msg, path=path, nearest=nearest_name(attribute, (one for one in vars(module) if one[0] != "_"))
+        )
+    return found
 
 
 def _main_module() -> list[ModuleType]:

@@ -256,7 +256,7 @@ def test_a_damaged_gzip_is_one_sentence(tmp_path, capsys):
         ("--seconds 0", "--seconds must be more than 0"),
         ("--seconds nan", "--seconds must be more than 0"),
         ("--seconds inf", "--seconds must be more than 0"),
-        ("--balancer best", "there is no balancer 'best'; there are cached-consistent-hash, "),
+        ("--balancer best", "there is no balancer 'best'; there are bounded-consistent-hash, "),
         ("--story --json", "--json is of one pass, not of the story"),
         ("--story --providers 1", "the story kills a provider of visits"),
     ],

@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 
 from samples.zfoo_2024 import SharedMemo, Zfoo2024Balancer
-from zfoo_py.consumer.balancer import BalancerOptions, ConsistentHashBalancer, Provider, ServiceView
+from zfoo_py.consumer.balancer import BalancerOptions, Provider, ServiceView
+from zfoo_py.consumer.policies.consistent_hash import ConsistentHashBalancer
 
 OPTIONS = BalancerOptions(rng=random.Random(1))
 

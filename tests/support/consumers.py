@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -11,8 +12,9 @@ from tests.support.packets import TABLE, PageAsk, VisitAsk, VisitNote
 from tests.support.sessions import Recorder
 from zfoo_py.actor import CoreRef
 from zfoo_py.consumer import messages as c
-from zfoo_py.consumer.balancer import BALANCERS, Balancer, BalancerOptions, Provider, ServiceView
+from zfoo_py.consumer.balancer import Balancer, BalancerOptions, Provider, ServiceView
 from zfoo_py.consumer.consumer_actor import ConsumerActor, Service
+from zfoo_py.consumer.policies.catalog import BALANCERS
 from zfoo_py.consumer.ring import HashRing
 from zfoo_py.events import Event, Events
 from zfoo_py.net import messages as m
@@ -20,7 +22,16 @@ from zfoo_py.protocol.packet import Packet
 from zfoo_py.protocol.registration import Registration, ServiceName
 from zfoo_py.router.answer import Answer
 
-__all__ = ["ConsumerWorld", "FakeSessionRef", "first_of", "owner", "registration", "service"]
+__all__ = [
+    "POLICY_NAMES",
+    "ConsumerWorld",
+    "FakeSessionRef",
+    "first_of",
+    "owner",
+    "policy_of",
+    "registration",
+    "service",
+]
 
 
 def registration(
@@ -39,6 +50,22 @@ def service(module: str, balancer: str | Balancer = "cached-consistent-hash", gr
         policy = BALANCERS[policy](BalancerOptions(rng=random.Random(1)))
     name = balancer if isinstance(balancer, str) else type(balancer).__name__
     return Service(module, group or module, name, policy, ServiceView(module))
+
+
+POLICY_NAMES = tuple(f"app | 10.0.0.{number}:12400 | provider:[visits-visits]" for number in range(6))
+
+
+def policy_of(
+    name: str, ring_names: Iterable[str] = POLICY_NAMES[:3], *, weights: Sequence[int] = (), **options: Any
+) -> tuple[Any, ServiceView]:
+    """Return a policy that has seen some providers come, and the view it gets."""
+    balancer = BALANCERS[name](BalancerOptions(rng=random.Random(7), **options))
+    view = ServiceView("visits")
+    for version, ring_name in enumerate(ring_names, 1):
+        provider = Provider(ring_name, weight=weights[version - 1] if weights else 1)
+        view = view.joined(provider, version)
+        balancer.on_up(provider)
+    return balancer, view
 
 
 def owner(ring_names: Any, key: Any) -> str | None:

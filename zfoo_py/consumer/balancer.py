@@ -1,4 +1,4 @@
-"""Which provider gets a packet: one small class per policy, chosen by name for each service type.
+"""Which provider gets a packet: what a policy is and sees. The policies themselves are in `zfoo_py.consumer.policies`.
 
 A balancer belongs to one service type and is owned by the ConsumerActor: every call comes from its turns, none may
 block, and no lock is needed. A policy of one's own subclasses `Balancer` and defines ``pick``; ``on_up`` and
@@ -8,29 +8,19 @@ consumer that starts now.
 
 from __future__ import annotations
 
-from bisect import insort
+from bisect import bisect_right, insort
 from collections.abc import Callable, Mapping
-from math import ceil
-from typing import ClassVar, Protocol
+from itertools import accumulate
+from typing import Any, ClassVar, Protocol
 
 import msgspec
 
-from zfoo_py.consumer.hashing import Key, cache_key, fnv_hash, task_hash
-from zfoo_py.consumer.key_cache import Entry, EvictionCause, KeyCache
-from zfoo_py.consumer.ring import VIRTUAL_NODES, HashRing
+from zfoo_py.consumer.hashing import Key, task_hash
+from zfoo_py.consumer.in_flight import InFlight
+from zfoo_py.consumer.key_cache import EvictionCause
+from zfoo_py.consumer.ring import VIRTUAL_NODES
 
-__all__ = [
-    "BALANCERS",
-    "DEFAULT_BALANCER",
-    "Balancer",
-    "BalancerOptions",
-    "BalancerStats",
-    "CachedConsistentHashBalancer",
-    "ConsistentHashBalancer",
-    "Provider",
-    "RandomBalancer",
-    "ServiceView",
-]
+__all__ = ["Balancer", "BalancerOptions", "BalancerStats", "Provider", "ServiceView", "any_of"]
 
 # zfoo's limits: 100,000 keys take about 25 MB, and a visitor who returns within ten minutes is still known.
 MAX_ENTRIES = 100_000
@@ -55,11 +45,12 @@ class Provider:
         node_id: the node's id.
         address: ``host:port``.
         services: (module, provider name) of everything it offers.
+        weight: its share, in parts of those of the others.
         sessions: (sid, ref) of the live sessions, oldest first.
         session: ref of the oldest live session, or None.
     """
 
-    __slots__ = ("address", "node_id", "ring_name", "services", "session", "sessions", "text")
+    __slots__ = ("address", "node_id", "ring_name", "services", "session", "sessions", "text", "weight")
 
     def __init__(
         self,
@@ -69,12 +60,14 @@ class Provider:
         node_id: str = "",
         address: str = "",
         services: frozenset[tuple[str, str]] = frozenset(),
+        weight: int = 1,
     ) -> None:
         self.ring_name = ring_name
         self.text = text or ring_name
         self.node_id = node_id
         self.address = address
         self.services = services
+        self.weight = weight
         self.sessions: list[tuple[int, object]] = []
         self.session: object = None
 
@@ -110,22 +103,33 @@ class ServiceView(msgspec.Struct, frozen=True, eq=False):
         module: name of the protocol module.
         providers: those with a live session, sorted by ring name.
         applied_version: the last membership version handled.
+        cumulative_weights: of the providers, in their order; empty if all are 1.
     """
 
     module: str
     providers: tuple[Provider, ...] = ()
     applied_version: int = 0
+    cumulative_weights: tuple[int, ...] = ()
 
     def joined(self, provider: Provider, applied_version: int) -> ServiceView:
         """The view with one provider more, or with that one in place of another of its ring name. O(providers)."""
         others = [other for other in self.providers if other.ring_name != provider.ring_name]
         insort(others, provider, key=_ring_name)
-        return ServiceView(self.module, tuple(others), applied_version)
+        return self._with(tuple(others), applied_version)
 
     def left(self, provider: Provider, applied_version: int) -> ServiceView:
         """The view without the provider of that ring name. O(providers)."""
-        others = tuple(other for other in self.providers if other.ring_name != provider.ring_name)
-        return ServiceView(self.module, others, applied_version)
+        return self.without(provider.ring_name, applied_version)
+
+    def without(self, ring_name: str, applied_version: int) -> ServiceView:
+        """The view without the provider of that ring name, if it is there. O(providers)."""
+        others = tuple(other for other in self.providers if other.ring_name != ring_name)
+        return self._with(others, applied_version)
+
+    def _with(self, providers: tuple[Provider, ...], applied_version: int) -> ServiceView:
+        weights = [provider.weight for provider in providers]
+        is_even = len(weights) == sum(weights)
+        return ServiceView(self.module, providers, applied_version, () if is_even else tuple(accumulate(weights)))
 
 
 class BalancerStats(msgspec.Struct, frozen=True, kw_only=True):
@@ -151,12 +155,20 @@ class BalancerStats(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BalancerOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What a factory in `BALANCERS` gets. `rng` is the source of all randomness."""
+    """What a factory of balancers gets.
+
+    Attributes:
+        rng: the source of all randomness.
+        max_entries, expire_after_access_s: bounds of a key cache, unless `named` says otherwise.
+        virtual_nodes: points of a provider of weight 1; must be equal on all nodes.
+        named: the ``options`` of the consumer, as they were written; checked for the policies of zfoo_py.
+    """
 
     rng: Rng
     max_entries: int = MAX_ENTRIES
     expire_after_access_s: float = EXPIRE_AFTER_ACCESS_S
     virtual_nodes: int = VIRTUAL_NODES
+    named: Mapping[str, Any] = {}
 
 
 class Balancer:
@@ -164,9 +176,15 @@ class Balancer:
 
     Attributes:
         needs_key: an ask that omits its key is a MissingKeyError (one that says ``key=None`` is not).
+        is_guarded: whether `zfoo_py.consumer.policies.user_policy` stands before it; False only in the class itself.
+        counts_in_flight: whether `in_flight` is to be kept; it costs each ask a callback.
+        in_flight: the asks that its picks have on the way.
     """
 
     needs_key: ClassVar[bool] = True
+    is_guarded: ClassVar[bool] = True
+    counts_in_flight: ClassVar[bool] = False
+    in_flight: InFlight[Provider]
 
     def pick(self, view: ServiceView, key: Key | None) -> Provider | None:
         """One of ``view.providers`` for this key, or None if there is none; ``key=None``: any."""
@@ -188,10 +206,10 @@ class Balancer:
 
     def route_around(self, view: ServiceView, key: Key | None, refused: str) -> tuple[Provider | None, int | None]:
         """As `route`, after the provider of that ring name said that it does not serve this type; remembers nothing."""
-        others = tuple(provider for provider in view.providers if provider.ring_name != refused)
-        provider, lane = self.route(msgspec.structs.replace(view, providers=others), key)
+        others = view.without(refused, view.applied_version)
+        provider, lane = self.route(others, key)
         if provider is not None and provider.ring_name == refused:
-            provider = others[0] if others else None
+            provider = others.providers[0] if others.providers else None
         return provider, lane
 
     def tick(self, now_s: int) -> None:
@@ -206,188 +224,13 @@ class Balancer:
         return BalancerStats()
 
 
-class RandomBalancer(Balancer):
-    """Any provider, uniformly; a key only chooses the lane."""
-
-    needs_key = False
-
-    def __init__(self, rng: Rng) -> None:
-        self._random = rng.random
-
-    def pick(self, view: ServiceView, key: Key | None) -> Provider | None:  # noqa: ARG002
-        """O(1)."""
-        return _any_of(view.providers, self._random)
-
-
-class ConsistentHashBalancer(Balancer):
-    """The ring's owner of the key, as in Java zfoo; any provider for ``key=None``.
-
-    Args:
-        rng: for asks without key.
-        virtual_nodes: must be equal on all nodes.
-    """
-
-    def __init__(self, rng: Rng, *, virtual_nodes: int = VIRTUAL_NODES) -> None:
-        self._random = rng.random
-        self._ring = HashRing(virtual_nodes)
-        self._providers: dict[str, Provider] = {}  # exactly those in the ring
-
-    @property
-    def ring(self) -> HashRing:
-        """For reading only."""
-        return self._ring
-
-    def on_up(self, provider: Provider) -> None:
-        """Raises ValueError if a provider of that ring name is in the ring; nothing has changed then."""
-        self._ring.add(provider.ring_name)
-        self._providers[provider.ring_name] = provider
-
-    def on_down(self, provider: Provider) -> None:
-        """Raises ValueError if no provider of that ring name is in the ring; nothing has changed then."""
-        self._ring.remove(provider.ring_name)
-        del self._providers[provider.ring_name]
-
-    def follows(self, view: ServiceView) -> bool:
-        """Whether the ring holds exactly the view's providers."""
-        known = self._providers
-        return len(known) == len(view.providers) and all(known.get(one.ring_name) is one for one in view.providers)
-
-    def pick(self, view: ServiceView, key: Key | None) -> Provider | None:
-        """O(length of the key + log points)."""
-        if key is None:
-            return _any_of(view.providers, self._random)
-        return self._owner_of_hash(fnv_hash(key))
-
-    def route_around(self, view: ServiceView, key: Key | None, refused: str) -> tuple[Provider | None, int | None]:
-        """To the one who would own the key if that provider were gone."""
-        if key is None:
-            return super().route_around(view, key, refused)
-        owners = (name for name in self._ring.walk(fnv_hash(key)) if name != refused)
-        return self._providers.get(next(owners, "")), task_hash(key)
-
-    def _owner_of_hash(self, key_hash: int) -> Provider | None:
-        name = self._ring.owner_of_hash(key_hash)
-        return None if name is None else self._providers[name]
-
-    def stats(self) -> BalancerStats:
-        """The ring's."""
-        return BalancerStats(ring_points=len(self._ring), points_version=self._ring.points_version)
-
-
-class CachedConsistentHashBalancer(ConsistentHashBalancer):
-    """`ConsistentHashBalancer`, remembering keys: the same picks, four times as fast for a key seen before.
-
-    Args:
-        rng: for asks without key.
-        max_entries: keys remembered at most.
-        expire_after_access_s: a key not asked for so long is forgotten (resolution: a second).
-        virtual_nodes: must be equal on all nodes.
-    """
-
-    def __init__(
-        self,
-        rng: Rng,
-        *,
-        max_entries: int = MAX_ENTRIES,
-        expire_after_access_s: float = EXPIRE_AFTER_ACCESS_S,
-        virtual_nodes: int = VIRTUAL_NODES,
-    ) -> None:
-        super().__init__(rng, virtual_nodes=virtual_nodes)
-        self._cache: KeyCache[Provider] = KeyCache(
-            self._ring, self._providers, max_entries=max_entries, expire_after_ticks=max(1, ceil(expire_after_access_s))
-        )
-        self._get_entry = self._cache.entries.get
-
-    @property
-    def cache(self) -> KeyCache[Provider]:
-        """For reading only."""
-        return self._cache
-
-    def on_up(self, provider: Provider) -> None:
-        """The ring changes here; entries follow when they are picked or swept."""
-        super().on_up(provider)
-        self._cache.ring_changed()
-
-    def on_down(self, provider: Provider) -> None:
-        """The ring changes here; with the last provider all entries go."""
-        super().on_down(provider)
-        self._cache.ring_changed()
-        self._get_entry = self._cache.entries.get
-
-    def pick(self, view: ServiceView, key: Key | None) -> Provider | None:
-        """O(1) for a key that is remembered."""
-        return self.route(view, key)[0]
-
-    def route(self, view: ServiceView, key: Key | None) -> tuple[Provider | None, int | None]:
-        """As `Balancer.route`; a remembered key is hashed neither for the ring nor for the lane."""
-        kind = key.__class__
-        if kind is str or kind is int:
-            entry = self._get_entry(key)  # type: ignore[arg-type]
-        elif key is None:
-            return _any_of(view.providers, self._random), None
-        else:
-            entry = self._get_entry(cache_key(key))
-        if entry is None:
-            return self._remember(key)  # type: ignore[arg-type]
-        cache = self._cache
-        if entry.checked == cache.version and entry.tick >= cache.oldest_tick:
-            entry.tick = cache.now_tick
-            cache.hits += 1
-            return entry.provider, entry.lane
-        return cache.renew(entry), entry.lane
-
-    def _remember(self, key: Key) -> tuple[Provider | None, int | None]:
-        key_hash = fnv_hash(key)
-        lane = task_hash(key)
-        provider = self._owner_of_hash(key_hash)
-        if provider is not None:
-            self._cache.put(cache_key(key), provider, key_hash, lane)
-        return provider, lane
-
-    def entry(self, key: Key) -> Entry[Provider] | None:
-        """What is remembered of a key; counts and touches nothing."""
-        return self._cache.entries.get(cache_key(key))
-
-    def tick(self, now_s: int) -> None:
-        """Says how far the cache's clock hand has to go."""
-        self._cache.tick(now_s)
-
-    def sweep(self, budget_entries: int) -> bool:
-        """Moves and evicts what the last changes of the ring left behind, and what nobody asks for."""
-        return self._cache.sweep(budget_entries)
-
-    def stats(self) -> BalancerStats:
-        """The ring's and the cache's."""
-        cache = self._cache
-        return BalancerStats(
-            entries=len(cache),
-            estimated_bytes=cache.estimated_bytes,
-            unswept=cache.unswept,
-            hits=cache.hits,
-            misses=cache.misses,
-            moved_keys=cache.moved_keys,
-            evictions=dict(cache.evictions),
-            ring_points=len(self._ring),
-            points_version=self._ring.points_version,
-        )
-
-
-def _any_of(providers: tuple[Provider, ...], random: Callable[[], float]) -> Provider | None:
-    return providers[int(random() * len(providers))] if providers else None
+def any_of(view: ServiceView, random: Callable[[], float]) -> Provider | None:
+    """A provider by chance, each with its weight; None if there is none. O(1), with weights O(log providers)."""
+    providers, weights = view.providers, view.cumulative_weights
+    if not weights:
+        return providers[int(random() * len(providers))] if providers else None
+    return providers[bisect_right(weights, int(random() * weights[-1]))]
 
 
 def _ring_name(provider: Provider) -> str:
     return provider.ring_name
-
-
-BALANCERS: Mapping[str, Callable[[BalancerOptions], Balancer]] = {
-    "random": lambda options: RandomBalancer(options.rng),
-    "consistent-hash": lambda options: ConsistentHashBalancer(options.rng, virtual_nodes=options.virtual_nodes),
-    "cached-consistent-hash": lambda options: CachedConsistentHashBalancer(
-        options.rng,
-        max_entries=options.max_entries,
-        expire_after_access_s=options.expire_after_access_s,
-        virtual_nodes=options.virtual_nodes,
-    ),
-}
-DEFAULT_BALANCER = "cached-consistent-hash"

@@ -11,6 +11,7 @@ from loguru import logger
 from zfoo_py.actor import CoreActor
 from zfoo_py.consumer import messages as c
 from zfoo_py.consumer.balancer import BalancerStats, Provider, ServiceView
+from zfoo_py.consumer.in_flight import let_go
 from zfoo_py.consumer.membership import Joined, Left, Membership
 from zfoo_py.consumer.orders import about, no_provider, not_consumed, order_in, outcome, text_of, too_early
 from zfoo_py.consumer.retry_budget import RetryBudget
@@ -168,7 +169,8 @@ class ConsumerActor(CoreActor):
         module = message.binding.module.name
         service = self._services.get(module)
         policy = service.balancer_name if service is not None else "?"
-        msg = f"the balancer {policy!r} of module {module!r} raised {text_of(error)}"
+        said = str(error) if isinstance(error, BalancerError) else f"raised {text_of(error)}"
+        msg = f"the balancer {policy!r} of module {module!r} {said}"
         failure = BalancerError(msg, **about(message))
         failure.__cause__ = error
         self._fail(message, failure)
@@ -196,6 +198,8 @@ class ConsumerActor(CoreActor):
         answer: Answer[Any] = record.answer  # type: ignore[assignment]
         answer.provider = provider.ring_name
         answer.membership_version = self.version
+        if service.balancer.counts_in_flight:
+            service.balancer.in_flight.hold(answer, provider)
         ref.tell(m.Outbound(record, lane, provider.ring_name))
 
     def _send(self, order: c.SendOrder) -> None:
@@ -245,6 +249,7 @@ class ConsumerActor(CoreActor):
 
     def _again(self, order: Any, reason: str) -> None:
         """Pick again in a turn of its own: by then the registry has spoken of the session that is gone."""
+        let_go(outcome(order))
         if order.tries + 1 >= MAX_TRIES:
             msg = f"{order.binding.packet_class.__name__} was not sent in {MAX_TRIES} tries: {reason}"
             self._fail(order, SessionClosedError(msg, may_have_run=False, **about(order)))
@@ -256,6 +261,7 @@ class ConsumerActor(CoreActor):
 
     def _lost_in_flight(self, lost: m.LostInFlight) -> None:
         """Ask an idempotent packet once more, on the key's new owner, within the budget."""
+        let_go(lost.call.answer)
         if not self._retry_budget.take(self.asks, self.runtime.time()):
             lost.call.answer.settle(error=lost.error)
             return
@@ -265,6 +271,7 @@ class ConsumerActor(CoreActor):
     def _misrouted(self, back: m.Misrouted) -> None:
         """The tripwire: a provider says that it does not serve what was routed to it. Pick another one, once."""
         self.misroutes += 1
+        let_go(back.call.answer)
         module = back.call.binding.module.name
         service = self._services.get(module)
         if (back.provider, module) not in self._alerted:  # until it leaves, so they are no more than the providers

@@ -28,6 +28,7 @@ class Answer(LoopFuture[T]):
 
     provider: str = ""
     membership_version: int = 0
+    held: Any = None  # by `zfoo_py.consumer.in_flight`, if the balancer counts asks
 
     def result(self) -> T:
         """Return the packet, or raise the error; for callbacks. Does not wait.

@@ -1,0 +1,1 @@
+"""The balancing policies, a file each; `catalog` has them by name."""

@@ -1,0 +1,48 @@
+"""``least-pending``: of two providers by chance, the one with fewer asks in flight.
+
+"The power of two choices" (Mitzenmacher 2001): the longest queue is exponentially shorter than with one choice, and,
+unlike the least of all, two consumers that know nothing of each other do not both run to the same idle provider.
+"""
+
+from __future__ import annotations
+
+from zfoo_py.consumer.balancer import Balancer, Provider, Rng, ServiceView
+from zfoo_py.consumer.hashing import Key
+from zfoo_py.consumer.in_flight import InFlight
+
+__all__ = ["LeastPendingBalancer"]
+
+
+class LeastPendingBalancer(Balancer):
+    """The less loaded of two, by asks in flight per weight; a key only chooses the lane."""
+
+    is_guarded = False
+    needs_key = False
+    counts_in_flight = True
+
+    def __init__(self, rng: Rng) -> None:
+        self._random = rng.random
+        self.in_flight = InFlight()
+
+    def on_up(self, provider: Provider) -> None:
+        """It has nothing in flight yet."""
+        self.in_flight.join(provider)
+
+    def on_down(self, provider: Provider) -> None:
+        """What it still has in flight counts no more."""
+        self.in_flight.leave(provider)
+
+    def follows(self, view: ServiceView) -> bool:
+        """Whether it counts for exactly the view's providers."""
+        return self.in_flight.counts.keys() == set(view.providers)
+
+    def pick(self, view: ServiceView, key: Key | None) -> Provider | None:  # noqa: ARG002
+        """O(1)."""
+        providers = view.providers
+        if len(providers) < 2:
+            return providers[0] if providers else None
+        first = int(self._random() * len(providers))
+        second = int(self._random() * (len(providers) - 1))
+        one, other = providers[first], providers[second + (second >= first)]
+        counts = self.in_flight.counts
+        return one if counts.get(one, 0) * other.weight <= counts.get(other, 0) * one.weight else other

@@ -1,0 +1,22 @@
+"""``random``: any provider, by chance."""
+
+from __future__ import annotations
+
+from zfoo_py.consumer.balancer import Balancer, Provider, Rng, ServiceView, any_of
+from zfoo_py.consumer.hashing import Key
+
+__all__ = ["RandomBalancer"]
+
+
+class RandomBalancer(Balancer):
+    """Any provider, each with its weight; a key only chooses the lane."""
+
+    is_guarded = False
+    needs_key = False
+
+    def __init__(self, rng: Rng) -> None:
+        self._random = rng.random
+
+    def pick(self, view: ServiceView, key: Key | None) -> Provider | None:  # noqa: ARG002
+        """O(1)."""
+        return any_of(view, self._random)

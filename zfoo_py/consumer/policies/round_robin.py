@@ -1,0 +1,43 @@
+"""``round-robin``: one provider after the other."""
+
+from __future__ import annotations
+
+from zfoo_py.consumer.balancer import Balancer, Provider, Rng, ServiceView
+from zfoo_py.consumer.hashing import Key
+
+__all__ = ["RoundRobinBalancer"]
+
+
+class RoundRobinBalancer(Balancer):
+    """Each provider in its turn, one of weight w w times in a round, evenly spread; a key only chooses the lane.
+
+    Each consumer goes its own round, and begins it anywhere, so that not all of them begin with the same provider.
+    """
+
+    is_guarded = False
+    needs_key = False
+
+    def __init__(self, rng: Rng) -> None:
+        self._seen: tuple[Provider, ...] = ()
+        self._round: tuple[Provider, ...] = ()
+        self._next = int(rng.random() * 2**32)
+
+    def pick(self, view: ServiceView, key: Key | None) -> Provider | None:  # noqa: ARG002
+        """O(1); after a change once O(providers)."""
+        if view.providers is not self._seen:
+            self._seen = view.providers
+            self._round = _spread(view) if view.cumulative_weights else view.providers
+        if not self._round:
+            return None
+        self._next += 1
+        return self._round[self._next % len(self._round)]
+
+
+def _spread(view: ServiceView) -> tuple[Provider, ...]:
+    """A round in which the turns of each provider are equally far apart, as nearly as whole turns allow."""
+    turns = [
+        ((turn + 0.5) / provider.weight, place, provider)
+        for place, provider in enumerate(view.providers)
+        for turn in range(provider.weight)
+    ]
+    return tuple(provider for _, _, provider in sorted(turns, key=lambda turn: turn[:2]))
