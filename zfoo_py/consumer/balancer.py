@@ -15,8 +15,9 @@ from typing import ClassVar, Protocol
 
 import msgspec
 
+from zfoo_py.consumer.explain import Decision, on_ring
 from zfoo_py.consumer.hashing import Key, cache_key, fnv_hash, task_hash
-from zfoo_py.consumer.key_cache import Entry, EvictionCause, KeyCache
+from zfoo_py.consumer.key_cache import Entry, EvictionCause, KeyCache, MovedKey
 from zfoo_py.consumer.ring import VIRTUAL_NODES, HashRing
 
 __all__ = [
@@ -137,6 +138,10 @@ class BalancerStats(msgspec.Struct, frozen=True, kw_only=True):
         moved_keys: keys whose owner changed while they were remembered.
         evictions: cause → count; see `zfoo_py.consumer.key_cache`.
         ring_points, points_version: of the ring.
+        max_entries: the policy's own bound; 0: it names none, and is held to the node's ``max_cache_entries``.
+        gone_entries: entries of providers that are gone, which should have been swept by now.
+        idle_entries: entries nobody asked for in twice the node's ``expire_after_access_s``.
+        inspected: entries the sweep or the clock hand has looked at, ever.
     """
 
     entries: int = 0
@@ -148,6 +153,10 @@ class BalancerStats(msgspec.Struct, frozen=True, kw_only=True):
     evictions: dict[EvictionCause, int] = {}
     ring_points: int = 0
     points_version: int = 0
+    max_entries: int = 0
+    gone_entries: int = 0
+    idle_entries: int = 0
+    inspected: int = 0
 
 
 class BalancerOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -167,6 +176,11 @@ class Balancer:
     """
 
     needs_key: ClassVar[bool] = True
+
+    @property
+    def ring(self) -> HashRing | None:
+        """The ring it asks, for reading only; None for a policy without one."""
+        return None
 
     def pick(self, view: ServiceView, key: Key | None) -> Provider | None:
         """One of ``view.providers`` for this key, or None if there is none; ``key=None``: any."""
@@ -201,6 +215,13 @@ class Balancer:
         """After a change and after a tick, again and again until True: do a bounded piece of the clean-up."""
         return True
 
+    def explain(self, view: ServiceView, key: Key | None) -> Decision:  # noqa: ARG002
+        """What `pick` would answer now, and why. Must change nothing: no counter, no access time, no random draw."""
+        return Decision(None, (f"the policy {type(self).__qualname__} does not explain itself",), is_certain=False)
+
+    def observe(self, moved: MovedKey) -> None:
+        """Be told whom to call for each remembered key whose owner has changed; a policy without cache has none."""
+
     def stats(self) -> BalancerStats:
         """The counters now. O(1)."""
         return BalancerStats()
@@ -218,6 +239,10 @@ class RandomBalancer(Balancer):
         """O(1)."""
         return _any_of(view.providers, self._random)
 
+    def explain(self, view: ServiceView, key: Key | None) -> Decision:  # noqa: ARG002
+        """By chance; the key does not matter."""
+        return _by_chance(view, "the policy takes any provider, whatever the key")
+
 
 class ConsistentHashBalancer(Balancer):
     """The ring's owner of the key, as in Java zfoo; any provider for ``key=None``.
@@ -234,7 +259,7 @@ class ConsistentHashBalancer(Balancer):
 
     @property
     def ring(self) -> HashRing:
-        """For reading only."""
+        """The ring, for reading only."""
         return self._ring
 
     def on_up(self, provider: Provider) -> None:
@@ -268,6 +293,12 @@ class ConsistentHashBalancer(Balancer):
     def _owner_of_hash(self, key_hash: int) -> Provider | None:
         name = self._ring.owner_of_hash(key_hash)
         return None if name is None else self._providers[name]
+
+    def explain(self, view: ServiceView, key: Key | None) -> Decision:
+        """By the ring."""
+        if key is None:
+            return _by_chance(view, "without a key the policy takes any provider")
+        return on_ring(self._ring, self._providers, fnv_hash(key))
 
     def stats(self) -> BalancerStats:
         """The ring's."""
@@ -348,6 +379,18 @@ class CachedConsistentHashBalancer(ConsistentHashBalancer):
         """What is remembered of a key; counts and touches nothing."""
         return self._cache.entries.get(cache_key(key))
 
+    def explain(self, view: ServiceView, key: Key | None) -> Decision:
+        """By the ring, which a pick does not always ask."""
+        decision = super().explain(view, key)
+        if key is None:
+            return decision
+        cached, step = self._cache.explain(cache_key(key))
+        return msgspec.structs.replace(decision, because=(step, *decision.because), cached=cached)
+
+    def observe(self, moved: MovedKey) -> None:
+        """Each key that a pick or the sweep finds to have moved."""
+        self._cache.moved = moved
+
     def tick(self, now_s: int) -> None:
         """Says how far the cache's clock hand has to go."""
         self._cache.tick(now_s)
@@ -369,11 +412,17 @@ class CachedConsistentHashBalancer(ConsistentHashBalancer):
             evictions=dict(cache.evictions),
             ring_points=len(self._ring),
             points_version=self._ring.points_version,
+            max_entries=cache.max_entries,
+            inspected=cache.inspected,
         )
 
 
 def _any_of(providers: tuple[Provider, ...], random: Callable[[], float]) -> Provider | None:
     return providers[int(random() * len(providers))] if providers else None
+
+
+def _by_chance(view: ServiceView, step: str) -> Decision:
+    return Decision(None, (step,), is_certain=not view.providers)
 
 
 def _ring_name(provider: Provider) -> str:
