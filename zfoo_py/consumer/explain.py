@@ -7,6 +7,7 @@ sent and compared.
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Literal
 from uuid import UUID
 
@@ -201,7 +202,9 @@ def on_ring(ring: HashRing, providers: Mapping[str, Provider], key_hash: int) ->
     point, virtual_node = found
     at = RingPoint(point, virtual_node, ring.points_of(name), len(ring), is_past_the_end=point < key_hash)
     how = "the last point of the ring" if at.is_past_the_end else "the ring's first point at or after its hash"
-    return Decision(providers[name], (f"the key belongs to {how}",), ring.heirs(key_hash, HEIRS), point=at)
+    return Decision(
+        providers[name], (f"the key belongs to {how}",), tuple(islice(ring.walk(key_hash), 1, HEIRS + 1)), point=at
+    )
 
 
 def explanation(
