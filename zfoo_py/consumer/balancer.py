@@ -58,9 +58,21 @@ class Provider:
         services: (module, provider name) of everything it offers.
         sessions: (sid, ref) of the live sessions, oldest first.
         session: ref of the oldest live session, or None.
+        picked, gap, countdown: counts picks; see `picks` and `zfoo_py.consumer.observer`.
     """
 
-    __slots__ = ("address", "node_id", "ring_name", "services", "session", "sessions", "text")
+    __slots__ = (
+        "address",
+        "countdown",
+        "gap",
+        "node_id",
+        "picked",
+        "ring_name",
+        "services",
+        "session",
+        "sessions",
+        "text",
+    )
 
     def __init__(
         self,
@@ -78,6 +90,14 @@ class Provider:
         self.services = services
         self.sessions: list[tuple[int, object]] = []
         self.session: object = None
+        self.picked = 0  # up to the last sampled pick
+        self.gap = 1  # picks from that one to the next sampled one; the first pick is sampled
+        self.countdown = 1  # what is left of them
+
+    @property
+    def picks(self) -> int:
+        """How often it was picked since it came."""
+        return self.picked + self.gap - self.countdown
 
     @property
     def modules(self) -> tuple[str, ...]:

@@ -76,7 +76,7 @@ class ChangeReport(msgspec.Struct, frozen=True):
 
     def as_dict(self) -> dict[str, Any]:
         """All of it as plain JSON values."""
-        found: dict[str, Any] = msgspec.to_builtins(self)
+        found: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(self))
         return found
 
     def __str__(self) -> str:
@@ -168,6 +168,10 @@ class ChangeLog:
     def is_open(self) -> bool:
         """Whether the check of a change has not ended."""
         return any(change.evicted is None for change in self._changes)
+
+    def open_for_s(self, now_s: float) -> float:
+        """For how long the oldest change waits for the sweep to have seen all entries; 0 if none waits."""
+        return next((round(now_s - change.at_s, 3) for change in self._changes if change.evicted is None), 0.0)
 
     # --- what happened
 

@@ -143,7 +143,7 @@ class Explanation(msgspec.Struct, frozen=True):
 
     def as_dict(self) -> dict[str, Any]:
         """All of it as plain JSON values."""
-        found: dict[str, Any] = msgspec.to_builtins(self)
+        found: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(self))
         return found
 
     def __str__(self) -> str:

@@ -4,18 +4,19 @@
 takes over the counter that stands lowest, with its count as its possible error. A key that has more than 1/counters
 of the sample is certainly among them. `offer` is O(1), because counters of equal height stand together.
 
-`Gap` says how many picks pass until the next sampled one. Gaps vary, so that a caller which goes round its keys in
+`gaps` says how many picks pass until the next sampled one. Gaps vary, so that a caller which goes round its keys in
 order is not sampled at the same key each time; they are computed, not drawn, because a policy's randomness is its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
+from itertools import cycle
 from typing import Generic, TypeVar
 
 import msgspec
 
-__all__ = ["COUNTERS", "MEAN_GAP", "Gap", "HotKeys", "HotShare"]
+__all__ = ["COUNTERS", "MEAN_GAP", "HotKeys", "HotShare", "gaps"]
 
 # One pick in so many is sampled: a key with 1 % of 10,000 picks a second is seen 1.5 times a second, and the cost of a
 # sample (about a microsecond) is spread over as many picks.
@@ -110,15 +111,18 @@ class HotKeys(Generic[K]):
         return tuple(HotShare(key, min(1.0, count / total), self._error.get(key, 0) / total) for key, count in ranked)
 
 
-class Gap:
-    """Gaps between samples: 1 to 127 picks, 64 on average, by a linear congruential generator (C's example rand)."""
+def gaps() -> Iterator[int]:
+    """Gaps between samples, for ever: 1 to 127 picks, 64 on average, the sampled pick included."""
+    return cycle(_GAPS)
 
-    __slots__ = ("_state",)
 
-    def __init__(self, seed: int = 1) -> None:
-        self._state = seed
+def _numbers(count: int) -> Iterator[int]:
+    """Numbers without visible order, by a linear congruential generator (the example of C's rand)."""
+    state = 1
+    for _ in range(count):
+        state = (state * 1103515245 + 12345) & 0x7FFFFFFF
+        yield state >> 16
 
-    def next(self) -> int:
-        """The number of picks until the next sampled one, that one included."""
-        state = self._state = (self._state * 1103515245 + 12345) & 0x7FFFFFFF
-        return 1 + (state >> 16) % (2 * MEAN_GAP - 1)
+
+# Computed once, since a sample should cost as little as it can; after so many (a prime) they come again.
+_GAPS = tuple(1 + number % (2 * MEAN_GAP - 1) for number in _numbers(4093))

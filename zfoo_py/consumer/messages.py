@@ -2,7 +2,8 @@
 
 Consumer (facade)  → ConsumerActor    AskRecord (zfoo_py.net.messages), SendOrder, Retry
 RegistryActor      → ConsumerActor    Snapshot, MembershipChange (zfoo_py.net.messages)
-anyone             → ConsumerActor    WhenReady, TakeStats (questions), RegistryRestarted
+AlertActor         → ConsumerActor    TakeFigures
+anyone             → ConsumerActor    WhenReady, TakeStats, Explain, ExplainChange (questions), RegistryRestarted
 timers             → ConsumerActor    Tick, Sweep
 Discovery          → ConnectorActor   Announced
 Engine             → ConnectorActor   WhenTried
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from zfoo_py.actor import Control, LoopActorRef, LoopFuture
+from zfoo_py.actor import Control, CoreRef, LoopActorRef, LoopFuture
 
 if TYPE_CHECKING:
     from zfoo_py.net.session import Session
@@ -26,12 +27,15 @@ if TYPE_CHECKING:
 __all__ = [
     "Announced",
     "DialFailed",
+    "Explain",
+    "ExplainChange",
     "Redial",
     "Registered",
     "RegistryRestarted",
     "Retry",
     "SendOrder",
     "Sweep",
+    "TakeFigures",
     "TakeStats",
     "Target",
     "TargetDown",
@@ -86,7 +90,26 @@ class WhenTried(msgspec.Struct, frozen=True):
 
 
 class TakeStats(msgspec.Struct, frozen=True):
-    """Question: the consumer's figures, a dict per service type."""
+    """Question: the consumer's figures, as `zfoo_py.consumer.figures.ConsumerFigures.as_dict` gives them."""
+
+
+class TakeFigures(msgspec.Struct, frozen=True):
+    """Order: tell ``to`` the consumer's figures, as `zfoo_py.consumer.figures.ConsumerFigures`."""
+
+    to: CoreRef
+
+
+class Explain(msgspec.Struct, frozen=True):
+    """Question: why a key of a module goes where it goes, as `zfoo_py.consumer.explain.Explanation`."""
+
+    module: str
+    key: Any
+
+
+class ExplainChange(msgspec.Struct, frozen=True):
+    """Question: what a membership version did, a `ChangeReport` per service type; None: the last change of each."""
+
+    version: int | None
 
 
 class Target(msgspec.Struct, frozen=True):
