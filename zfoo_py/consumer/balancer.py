@@ -161,7 +161,7 @@ class BalancerStats(msgspec.Struct, frozen=True, kw_only=True):
         max_entries: the policy's own bound; 0: it names none, and is held to the node's ``max_cache_entries``.
         gone_entries: entries of providers that are gone, which should have been swept by now.
         idle_entries: entries nobody asked for in twice the node's ``expire_after_access_s``.
-        inspected: entries the sweep or the clock hand has looked at, ever.
+        inspected: entries the sweep or the clock hand has looked at, ever; -1: the policy has neither.
     """
 
     entries: int = 0
@@ -176,7 +176,7 @@ class BalancerStats(msgspec.Struct, frozen=True, kw_only=True):
     max_entries: int = 0
     gone_entries: int = 0
     idle_entries: int = 0
-    inspected: int = 0
+    inspected: int = -1
 
 
 class BalancerOptions(msgspec.Struct, frozen=True, kw_only=True):

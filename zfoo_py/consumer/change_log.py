@@ -127,7 +127,7 @@ class _Change:
         self.providers = 0
         self.points_version = stats.points_version
         self.moved_hashes = 0
-        self.entries = stats.entries
+        self.entries = stats.entries if stats.inspected >= 0 else 0  # else nobody would ever say that all were seen
         self.inspected = stats.inspected
         self.evictions = dict(stats.evictions)
         self.evicted: dict[str, int] | None = None  # once it is checked

@@ -33,6 +33,7 @@ __all__ = [
     "Whom",
     "explanation",
     "on_ring",
+    "printable",
     "read_key",
 ]
 
@@ -226,7 +227,7 @@ def explanation(
         module=view.module,
         group=group,
         policy=policy,
-        key=None if key is None else key_text(key),
+        key=None if key is None else printable(key_text(key)),
         key_kind=kind,
         hash=None if key is None else fnv_hash(key),
         lane=None if key is None else task_hash(key),
@@ -257,6 +258,11 @@ _READERS: Final[Mapping[str, Any]] = {
     "uuid": UUID,
 }
 KEY_KINDS: Final = tuple(_READERS)
+
+
+def printable(text: str) -> str:
+    """A key's text with lone surrogates written as backslash and digits: JSON and terminals refuse them."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def key_kind(key: Key) -> str:

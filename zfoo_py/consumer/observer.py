@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from zfoo_py.consumer.balancer import BalancerStats
 from zfoo_py.consumer.change_log import ChangeLog
-from zfoo_py.consumer.explain import explanation
+from zfoo_py.consumer.explain import Decision, explanation, printable
 from zfoo_py.consumer.figures import HotKey, ServiceFigures
 from zfoo_py.consumer.hashing import cache_key
 from zfoo_py.consumer.hot_keys import HotKeys, gaps
@@ -83,11 +83,12 @@ class Observer:
         record = self._records[service.module]
         name = provider.ring_name
         record.sampled[name] = record.sampled.get(name, 0) + gap
-        if key.__class__ is int or (key.__class__ is str and len(key) <= MAX_HOT_KEY_CHARS):
-            record.hot.offer(key)
+        if key.__class__ is str:
+            if len(key) <= MAX_HOT_KEY_CHARS:  # type: ignore[arg-type]
+                record.hot.offer(key)  # type: ignore[arg-type]
         elif key is not None:
             remembered = cache_key(key)
-            if len(remembered[1]) <= MAX_HOT_KEY_CHARS:  # type: ignore[index]
+            if remembered.__class__ is int or len(remembered[1]) <= MAX_HOT_KEY_CHARS:  # type: ignore[index]
                 record.hot.offer(remembered)
         self._watches_left -= 1
         return self._watches_left >= 0
@@ -156,7 +157,9 @@ class Observer:
             TypeError: for a key that is not allowed.
         """
         service = self._service(module)
-        decision = service.balancer.explain(service.view, key)
+        decision = self._guarded(service, service.balancer.explain, service.view, key)
+        if not isinstance(decision, Decision):
+            decision = Decision(None, ("the policy could not explain itself; the log says why",), is_certain=False)
         version = self._stats_of(service).points_version
         return explanation(service.view, service.group, service.balancer_name, key, decision, version)
 
@@ -191,7 +194,7 @@ class Observer:
     def _figures_of(self, service: Service, now_s: float, providers: Mapping[str, Provider]) -> ServiceFigures:
         record = self._records[service.module]
         names = tuple(provider.ring_name for provider in service.view.providers)
-        ring = service.balancer.ring
+        ring = self._guarded(service, lambda: service.balancer.ring)
         picks: dict[str, int] = {}
         is_estimate = False
         for name in names:
@@ -229,9 +232,10 @@ class Observer:
         return service
 
     def _stats_of(self, service: Service) -> BalancerStats:
-        return self._guarded(service, service.balancer.stats) or BalancerStats()
+        stats = self._guarded(service, service.balancer.stats)
+        return stats if isinstance(stats, BalancerStats) else BalancerStats()  # a user's may return anything
 
 
 def _shown(key: CacheKey) -> str:
-    text = key[1] if isinstance(key, tuple) else str(key)
+    text = printable(key[1] if isinstance(key, tuple) else str(key))
     return text if len(text) <= SHOWN_KEY_CHARS else f"{text[:SHOWN_KEY_CHARS]}…"
