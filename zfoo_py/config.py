@@ -4,6 +4,7 @@
 
     [node]                                  [discovery]
     id = "visits-1"                         kind = "embedded"             # or "static"
+    admin_path = "" # a Unix socket         [alerts]  # see zfoo_py.alert_limits
     [server]                                address = "127.0.0.1:12399"   # embedded: where it listens
     address = "127.0.0.1:0"                 host = false                  # embedded: this node hosts it
     [[provider]]                            addresses = []                # static: "host:port" of providers
@@ -29,11 +30,14 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final, NamedTuple, get_args, get_origin
+from typing import Any, Final, NamedTuple, TypeVar, get_args, get_origin
 
 import msgspec
 
+from zfoo_py.alert_limits import AlertLimits
 from zfoo_py.errors import ConfigError, nearest_name
+
+T = TypeVar("T", bound=msgspec.Struct)
 
 # One fixed port, so that processes started by hand find each other; next to zfoo's first free port, 12400.
 DEFAULT_DISCOVERY_ADDRESS: Final = "127.0.0.1:12399"
@@ -188,6 +192,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 class _Node(msgspec.Struct, frozen=True):
     id: str = ""
+    admin_path: str = ""
 
 
 class _Server(msgspec.Struct, frozen=True):
@@ -212,12 +217,14 @@ class _Document(msgspec.Struct, frozen=True):
     app: _App = _App()
     modules: dict[str, _Module] = {}
     limits: Limits = Limits()
+    alerts: AlertLimits = AlertLimits()
 
 
 class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     """The configuration of one node, checked and complete; plain values only.
 
-    `address` is None for a node that does not listen. `modules` is what `PacketTable.declare` takes.
+    `address` is None for a node that does not listen. `modules` is what `PacketTable.declare` takes. `admin_path` is a
+    Unix socket for ``zfoo-py stats``, ``route`` and ``ring``; "": none.
     """
 
     id: str = "node"
@@ -228,6 +235,8 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     imports: tuple[str, ...] = ()
     modules: Mapping[str, Mapping[str, Any]] = {}
     limits: Limits = Limits()
+    admin_path: str = ""
+    alerts: AlertLimits = AlertLimits()
 
     @classmethod
     def from_toml(cls, path: str | Path, env: Mapping[str, str] | None = None, **arguments: object) -> NodeConfig:
@@ -283,6 +292,8 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
             imports=document.app.imports,
             modules={name: msgspec.structs.asdict(module) for name, module in document.modules.items()},
             limits=_checked_limits(document.limits),
+            admin_path=document.node.admin_path,
+            alerts=_positive(document.alerts, "alerts"),
         )
 
 
@@ -292,6 +303,8 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
 _ARGUMENTS: Final[Mapping[str, tuple[str, ...]]] = {
     "id": ("node", "id"),
     "address": ("server", "address"),
+    "admin_path": ("node", "admin_path"),
+    "alerts": ("alerts",),
     "provides": ("provider",),
     "consumes": ("consumer",),
     "discovery": ("discovery",),
@@ -355,8 +368,8 @@ def _from_arguments(arguments: Mapping[str, object]) -> dict[str, Any]:
             if isinstance(value, str | Mapping) or not isinstance(value, Iterable):
                 raise ConfigError(f"expected a list, got {value!r}: write {name}=[…]", path=name)
             placed = [_row(item, name) for item in value] if name in _ROWS else list(value)
-        elif name == "discovery":
-            placed = msgspec.structs.asdict(value) if isinstance(value, DiscoveryConfig) else value
+        elif name in ("discovery", "alerts"):
+            placed = msgspec.structs.asdict(value) if isinstance(value, DiscoveryConfig | AlertLimits) else value
             placed = {"kind": value} if isinstance(value, str) else placed
         _merge(layer, _nested(_ARGUMENTS[name], placed))
     return layer
@@ -466,10 +479,15 @@ def _checked_discovery(discovery: DiscoveryConfig, *, is_consumer: bool) -> Disc
     return discovery
 
 
-def _checked_limits(limits: Limits) -> Limits:
-    for name, value in msgspec.structs.asdict(limits).items():
+def _positive(table: T, path: str) -> T:
+    for name, value in msgspec.structs.asdict(table).items():
         if not (value > 0 and math.isfinite(value)):
-            raise ConfigError(f"must be a finite number greater than 0, got {value}", path=f"limits.{name}")
+            raise ConfigError(f"must be a finite number greater than 0, got {value}", path=f"{path}.{name}")
+    return table
+
+
+def _checked_limits(limits: Limits) -> Limits:
+    _positive(limits, "limits")
     if limits.max_frame_bytes > 0x7FFFFFFF:
         text = "a frame's length is a signed 32-bit number: at most 2147483647"
         raise ConfigError(text, path="limits.max_frame_bytes")

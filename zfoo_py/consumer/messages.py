@@ -5,6 +5,9 @@ RegistryActor      → ConsumerActor    Snapshot, MembershipChange (zfoo_py.net.
 AlertActor         → ConsumerActor    TakeFigures
 anyone             → ConsumerActor    WhenReady, TakeStats, Explain, ExplainChange (questions), RegistryRestarted
 timers             → ConsumerActor    Tick, Sweep
+timers             → AlertActor       LookAround
+ConsumerActor      → AlertActor       ConsumerFigures (zfoo_py.consumer.figures)
+anyone             → AlertActor       TakeAlerts (question)
 Discovery          → ConnectorActor   Announced
 Engine             → ConnectorActor   WhenTried
 SessionActor       → ConnectorActor   TargetUp, TargetDown
@@ -29,12 +32,14 @@ __all__ = [
     "DialFailed",
     "Explain",
     "ExplainChange",
+    "LookAround",
     "Redial",
     "Registered",
     "RegistryRestarted",
     "Retry",
     "SendOrder",
     "Sweep",
+    "TakeAlerts",
     "TakeFigures",
     "TakeStats",
     "Target",
@@ -91,6 +96,14 @@ class WhenTried(msgspec.Struct, frozen=True):
 
 class TakeStats(msgspec.Struct, frozen=True):
     """Question: the consumer's figures, as `zfoo_py.consumer.figures.ConsumerFigures.as_dict` gives them."""
+
+
+class TakeAlerts(msgspec.Struct, frozen=True):
+    """Question: which alerts were raised, and which hold now."""
+
+
+class LookAround(Control, frozen=True):
+    """Fact: it is time to look for alerts; lost, it would be the last."""
 
 
 class TakeFigures(msgspec.Struct, frozen=True):

@@ -84,8 +84,8 @@ class Observer:
         name = provider.ring_name
         record.sampled[name] = record.sampled.get(name, 0) + gap
         if key.__class__ is str:
-            if len(key) <= MAX_HOT_KEY_CHARS:  # type: ignore[arg-type]
-                record.hot.offer(key)  # type: ignore[arg-type]
+            if len(key) <= MAX_HOT_KEY_CHARS:
+                record.hot.offer(key)
         elif key is not None:
             remembered = cache_key(key)
             if remembered.__class__ is int or len(remembered[1]) <= MAX_HOT_KEY_CHARS:  # type: ignore[index]
