@@ -16,7 +16,7 @@ import msgspec
 from loguru import logger
 
 from zfoo_py.actor import Abort, CoreRef, LoopFuture, Runtime
-from zfoo_py.config import parse_address
+from zfoo_py.addresses import parse_address
 from zfoo_py.consumer import messages as c
 from zfoo_py.consumer.balancer import Balancer, BalancerOptions, ServiceView
 from zfoo_py.consumer.connector_actor import ConnectorActor
