@@ -22,7 +22,6 @@ from zfoo_py.consumer.hashing import check_key, task_hash
 from zfoo_py.engine import Engine, Parts
 from zfoo_py.errors import ConfigError, ZfooError, nearest_name
 from zfoo_py.events import Events, NodeStarted, NodeStopping
-from zfoo_py.metrics import metrics_text
 from zfoo_py.net import tcp_io
 from zfoo_py.net.messages import ListSessions
 from zfoo_py.protocol.packet import DEFAULT_TABLE
@@ -272,6 +271,8 @@ class Node:
             ConfigError: prometheus-client is not installed (the extra ``metrics``).
             ZfooError: the node does not run.
         """
+        from zfoo_py.metrics import metrics_text  # noqa: PLC0415 - nobody else needs it, nor the extra
+
         return metrics_text(await self.stats())
 
     def _running(self) -> Engine:

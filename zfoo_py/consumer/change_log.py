@@ -93,6 +93,8 @@ class ChangeReport(msgspec.Struct, frozen=True):
     def _proof(self) -> str:
         if self.astray:
             return f"BROKEN: {self.astray} keys moved although their segment of the ring did not change"
+        if not self.entries:
+            return "no key was remembered that could have moved"
         progress = "all" if self.is_checked else f"{self.checked} so far of"
         proof = f"{progress} {self.entries} remembered keys checked: none moved outside the segments that changed"
         return f"{proof}; {self.unverified} could not be told" if self.unverified else proof
