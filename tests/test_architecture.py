@@ -24,6 +24,7 @@ WIRING = (
     "zfoo_py/actor/",
     "zfoo_py/node.py",
     "zfoo_py/engine.py",
+    "zfoo_py/admin.py",
     "zfoo_py/cli/",
     "zfoo_py/config.py",
     "zfoo_py/testing/",
@@ -53,6 +54,7 @@ ONLY_IMPORTER = {
     "pykka": "zfoo_py/actor/",
     "msgpack": "zfoo_py/protocol/msgpack_codec.py",
     "sortedcontainers": "zfoo_py/consumer/ring.py",
+    "prometheus_client": "zfoo_py/metrics.py",
     "kazoo": "zfoo_py/consumer/zookeeper_io.py",
 }
 # What judges the cluster sample, and so must know nothing of zfoo_py.

@@ -266,12 +266,12 @@ def test_more_connections_than_max_connections_are_refused_with_one_line_each():
 
     async def main():
         with logged() as lines:
-            async with pair(provider={"max_connections": 5}) as (_, p, c):
+            async with pair(provider={"max_connections": 6}) as (_, p, c):
                 host, _, port = p.address.rpartition(":")
-                room = 5 - len(p._engine.runtime.actors)
+                room = 6 - len(p._engine.runtime.actors)
                 assert room > 0
                 held = [await asyncio.open_connection(host, int(port)) for _ in range(room)]
-                await eventually(lambda: len(p._engine.runtime.actors) == 5)
+                await eventually(lambda: len(p._engine.runtime.actors) == 6)
                 reader, writer = await asyncio.open_connection(host, int(port))
                 name = "{}:{}".format(*writer.get_extra_info("sockname"))
                 try:
@@ -282,7 +282,7 @@ def test_more_connections_than_max_connections_are_refused_with_one_line_each():
                 assert (await c.consumer.async_ask(TallyAsk("a"))).count == 1
                 for _, held_writer in held:
                     held_writer.close()
-                await eventually(lambda: len(p._engine.runtime.actors) == 5 - room)
+                await eventually(lambda: len(p._engine.runtime.actors) == 6 - room)
                 where = {"kind": "static", "addresses": [p.address]}
                 async with Node(id="c2", consumes=[tallies], receivers=[], discovery=where, table=TABLE) as late:
                     assert (await late.consumer.async_ask(TallyAsk("a"))).count == 2

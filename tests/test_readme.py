@@ -197,7 +197,7 @@ def test_the_configuration_shown_is_all_there_is_and_shows_the_defaults():
     shown = tomllib.loads(block.text)
     known = keys_of(cfg._Document)
     assert set(shown) == set(known)
-    tables = {"node", "server", "discovery", "app", "limits"}
+    tables = {"node", "server", "discovery", "app", "limits", "alerts"}
     for name in tables:
         assert set(shown[name]) == set(keys_of(known[name])), name
     (provider,), (consumer,) = shown["provider"], shown["consumer"]
@@ -205,6 +205,7 @@ def test_the_configuration_shown_is_all_there_is_and_shows_the_defaults():
     assert set(consumer) == set(cfg.Consume.__struct_fields__)
     built = cfg.NodeConfig.build(shown, {})
     assert built.limits == cfg.Limits()
+    assert built.alerts == cfg.AlertLimits()
     assert built.discovery == cfg.DiscoveryConfig()
     assert built.address == cfg.DEFAULT_SERVER_ADDRESS
     assert consumer["balancer"] == cfg.DEFAULT_BALANCER

@@ -17,6 +17,7 @@ from samples.services import Counts, PageAsk, VisitAsk, pages, visits
 from tests.support.nodes import TABLE, Tallies, TallyAnswer, TallyAsk, eventually, tallies
 from zfoo_py import Node, Session, packet_receiver
 from zfoo_py.actor import CoreActor, LoopActor, LoopActorRef, LoopFuture, ThreadActor
+from zfoo_py.consumer.alert_actor import AlertActor
 from zfoo_py.consumer.connector_actor import ConnectorActor
 from zfoo_py.consumer.consumer_actor import ConsumerActor
 from zfoo_py.consumer.directory_actor import DirectoryActor
@@ -31,7 +32,7 @@ from zfoo_py.protocol import msgpack_codec
 from zfoo_py.protocol.framing import FrameParser
 from zfoo_py.router.worker_actor import WorkerActor
 
-FRAMEWORK_ACTORS = {ConnectorActor, ConsumerActor, DirectoryActor, RegistryActor, SessionActor, WorkerActor}
+FRAMEWORK_ACTORS = {AlertActor, ConnectorActor, ConsumerActor, DirectoryActor, RegistryActor, SessionActor, WorkerActor}
 
 
 class Blocking:

@@ -4,6 +4,7 @@
 
     [node]                                  [discovery]
     id = "visits-1"                         kind = "embedded"             # or "static"
+    admin_path = "" # a Unix socket         [alerts]  # see zfoo_py.alert_limits
     [server]                                address = "127.0.0.1:12399"   # embedded: where it listens
     address = "127.0.0.1:0"                 host = false                  # embedded: this node hosts it
     [[provider]]                            addresses = []                # static: "host:port" of providers
@@ -24,18 +25,21 @@ live here, below `zfoo_py.protocol.registration`, because both need them and con
 
 from __future__ import annotations
 
-import ipaddress
 import math
 import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, TypeVar
 
 import msgspec
 
+from zfoo_py.addresses import parse_address
+from zfoo_py.alert_limits import AlertLimits
 from zfoo_py.errors import ConfigError, nearest_name
 from zfoo_py.tables import check_keys, convert, keys_of
+
+T = TypeVar("T", bound=msgspec.Struct)
 
 # One fixed port, so that processes started by hand find each other; next to zfoo's first free port, 12400.
 DEFAULT_DISCOVERY_ADDRESS: Final = "127.0.0.1:12399"
@@ -75,49 +79,6 @@ def check_name(name: object, what: str, *, path: str = "") -> str:
         why = "which zfoo takes for a list of modules: use the IP address or another host name"
         raise ConfigError(f"address {name!r} begins with {name[:8]!r}, {why}", path=path)
     return name
-
-
-class Address(NamedTuple):
-    """Where to connect or listen; `host` of an IPv6 address is without brackets. `str()` writes it for parsing."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-def parse_address(text: object, *, path: str = "", port_zero: bool = True) -> Address:
-    """Parse ``127.0.0.1:9000``, ``name.example:9000`` or ``[::1]:9000``; `port_zero` allows port 0 (choose one).
-
-    Raises:
-        ConfigError: saying what is missing.
-    """
-    if not isinstance(text, str):
-        raise ConfigError(f'expected "host:port", got {text!r}', path=path)
-    host, colon, digits = text.rpartition(":")
-    example = 'write "host:port", such as "127.0.0.1:9000"'
-    if "/" in text:
-        raise ConfigError(f"{text!r} looks like a URL: {example}", path=path)
-    if not colon or text.endswith("]"):
-        raise ConfigError(f"{text!r} has no port: {example}", path=path)
-    if not (digits.isascii() and digits.isdigit() and len(digits) <= 5 and int(digits) <= 0xFFFF):
-        raise ConfigError(f"{text!r}: the port {digits!r} is no number from 0 to 65535", path=path)
-    if not int(digits) and not port_zero:
-        raise ConfigError(f"{text!r}: port 0 means 'choose one', but this is a place to connect to", path=path)
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-        try:
-            ipaddress.IPv6Address(host)
-        except ValueError as error:
-            raise ConfigError(f"{text!r}: {host!r} is no IPv6 address", path=path) from error
-    elif ":" in host:
-        raise ConfigError(f'{text!r} is ambiguous: write an IPv6 address in brackets, "[::1]:9000"', path=path)
-    elif not host:
-        raise ConfigError(f'{text!r} has no host: "127.0.0.1{text}" listens to this machine only', path=path)
-    elif not re.fullmatch(r"[^\s|\[\]@,]+", host):
-        raise ConfigError(f"{text!r}: {host!r} is no host name", path=path)
-    return Address(host, int(digits))
 
 
 # -------------------------------------------------------------------------------- what a file may say
@@ -191,6 +152,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 class _Node(msgspec.Struct, frozen=True):
     id: str = ""
+    admin_path: str = ""
 
 
 class _Server(msgspec.Struct, frozen=True):
@@ -215,12 +177,14 @@ class _Document(msgspec.Struct, frozen=True):
     app: _App = _App()
     modules: dict[str, _Module] = {}
     limits: Limits = Limits()
+    alerts: AlertLimits = AlertLimits()
 
 
 class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     """The configuration of one node, checked and complete; plain values only.
 
-    `address` is None for a node that does not listen. `modules` is what `PacketTable.declare` takes.
+    `address` is None for a node that does not listen. `modules` is what `PacketTable.declare` takes. `admin_path` is a
+    Unix socket for ``zfoo-py stats``, ``route`` and ``ring``; "": none.
     """
 
     id: str = "node"
@@ -231,6 +195,8 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     imports: tuple[str, ...] = ()
     modules: Mapping[str, Mapping[str, Any]] = {}
     limits: Limits = Limits()
+    admin_path: str = ""
+    alerts: AlertLimits = AlertLimits()
 
     @classmethod
     def from_toml(cls, path: str | Path, env: Mapping[str, str] | None = None, **arguments: object) -> NodeConfig:
@@ -286,6 +252,8 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
             imports=document.app.imports,
             modules={name: msgspec.structs.asdict(module) for name, module in document.modules.items()},
             limits=_checked_limits(document.limits),
+            admin_path=document.node.admin_path,
+            alerts=_positive(document.alerts, "alerts"),
         )
 
 
@@ -295,6 +263,8 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
 _ARGUMENTS: Final[Mapping[str, tuple[str, ...]]] = {
     "id": ("node", "id"),
     "address": ("server", "address"),
+    "admin_path": ("node", "admin_path"),
+    "alerts": ("alerts",),
     "provides": ("provider",),
     "consumes": ("consumer",),
     "discovery": ("discovery",),
@@ -358,8 +328,8 @@ def _from_arguments(arguments: Mapping[str, object]) -> dict[str, Any]:
             if isinstance(value, str | Mapping) or not isinstance(value, Iterable):
                 raise ConfigError(f"expected a list, got {value!r}: write {name}=[…]", path=name)
             placed = [_row(item, name) for item in value] if name in _ROWS else list(value)
-        elif name == "discovery":
-            placed = msgspec.structs.asdict(value) if isinstance(value, DiscoveryConfig) else value
+        elif name in ("discovery", "alerts"):
+            placed = msgspec.structs.asdict(value) if isinstance(value, DiscoveryConfig | AlertLimits) else value
             placed = {"kind": value} if isinstance(value, str) else placed
         _merge(layer, _nested(_ARGUMENTS[name], placed))
     return layer
@@ -433,10 +403,15 @@ def _checked_discovery(discovery: DiscoveryConfig, *, is_consumer: bool) -> Disc
     return discovery
 
 
-def _checked_limits(limits: Limits) -> Limits:
-    for name, value in msgspec.structs.asdict(limits).items():
+def _positive(table: T, path: str) -> T:
+    for name, value in msgspec.structs.asdict(table).items():
         if not (value > 0 and math.isfinite(value)):
-            raise ConfigError(f"must be a finite number greater than 0, got {value}", path=f"limits.{name}")
+            raise ConfigError(f"must be a finite number greater than 0, got {value}", path=f"{path}.{name}")
+    return table
+
+
+def _checked_limits(limits: Limits) -> Limits:
+    _positive(limits, "limits")
     if limits.max_frame_bytes > 0x7FFFFFFF:
         text = "a frame's length is a signed 32-bit number: at most 2147483647"
         raise ConfigError(text, path="limits.max_frame_bytes")

@@ -17,8 +17,10 @@ import msgspec
 from loguru import logger
 
 from zfoo_py.actor import Abort, CoreRef, LoopFuture, Runtime
-from zfoo_py.config import parse_address
+from zfoo_py.addresses import parse_address
+from zfoo_py.admin import Admin
 from zfoo_py.consumer import messages as c
+from zfoo_py.consumer.alert_actor import AlertActor
 from zfoo_py.consumer.balancer import Balancer, BalancerOptions, ServiceView
 from zfoo_py.consumer.connector_actor import ConnectorActor
 from zfoo_py.consumer.consumer import Consumer
@@ -27,6 +29,7 @@ from zfoo_py.consumer.directory_actor import DirectoryActor
 from zfoo_py.consumer.discovery import Discovery, StaticDiscovery
 from zfoo_py.consumer.embedded_io import EmbeddedDiscovery
 from zfoo_py.consumer.hashing import task_hash
+from zfoo_py.consumer.memory_io import resident_bytes
 from zfoo_py.consumer.policies.user_policy import made
 from zfoo_py.errors import ConfigError, NotReadyError, SessionClosedError
 from zfoo_py.events import Events, Undelivered
@@ -142,6 +145,7 @@ class Engine:
         self.consumer_ref = CoreRef(RESTART_LIMIT_MESSAGES, lambda core: self._restart(core, self._spawn_consumer))
         self.connector = CoreRef(RESTART_LIMIT_MESSAGES, lambda core: self._restart(core, self._spawn_connector))
         self.directory = CoreRef(RESTART_LIMIT_MESSAGES, lambda core: self._restart(core, self._spawn_directory))
+        self.alerts = CoreRef(RESTART_LIMIT_MESSAGES, lambda core: self._restart(core, self._spawn_alerts))
         self._env = SessionEnv(
             registry=self.registry,
             codec=self.codec,
@@ -156,6 +160,7 @@ class Engine:
         self._spawn_registry()
         self._spawn_consumer()
         self._spawn_connector()
+        self._spawn_alerts()
         if config.discovery.host:
             self._spawn_directory()
         self.consumer = Consumer(
@@ -165,6 +170,15 @@ class Engine:
             self.router,
             ask_timeout_s=limits.ask_timeout_s,
             needs_key={service.module: service.balancer.needs_key for service in self._services},
+        )
+        self.admin = Admin(
+            config,
+            self.runtime,
+            self.codec,
+            self.router,
+            self.consumer,
+            self.alerts,
+            lambda: {"address": self.address, "undelivered": self.undelivered},
         )
 
     # --- core actors: each is spawned at the start, and again whenever it dies
@@ -212,6 +226,19 @@ class Engine:
         )
         if isinstance(previous, ConnectorActor):
             actor.take_over(previous.links())
+
+    def _spawn_alerts(self) -> None:
+        self._attach(
+            self.alerts,
+            AlertActor,
+            self.alerts,
+            self.consumer_ref,
+            self._config.alerts,
+            self._limits.max_cache_entries,
+            self._events,
+            resident_bytes,
+            lambda: (self.router.received, len(self.runtime.actors)),
+        )
 
     def _spawn_directory(self) -> None:
         previous = self.directory.actor
@@ -353,6 +380,8 @@ class Engine:
     async def _listen(self) -> None:
         if self._config.address is not None:
             self.address = await self._listen_at(self._config.address, "server.address")
+        if self._config.admin_path:
+            self._listeners.append(await self.admin.listen(self._env, self._spawn_admin_session))
         if self._config.discovery.host:
             self.discovery_address = await self._listen_at(self._config.discovery.address, "discovery.address")
 
@@ -364,6 +393,9 @@ class Engine:
             raise ConfigError(str(error), path=path) from error
         self._listeners.append(listener)
         return listener.address
+
+    def _spawn_admin_session(self, env: SessionEnv, connection: TcpConnection) -> LoopActorRef[Any]:
+        return self.runtime.spawn(SessionActor, env, next(self._sids), "server", connection)
 
     def _make_discovery(self) -> Discovery:
         if self._parts.discovery is not None:
@@ -444,7 +476,7 @@ class Engine:
     async def stop(self) -> None:
         """End every dial, session, actor, driver and worker."""
         self._is_stopped = True
-        for core in (self.registry, self.consumer_ref, self.connector, self.directory):
+        for core in (self.registry, self.consumer_ref, self.connector, self.alerts, self.directory):
             core.detach()
         for listener in self._listeners:
             await listener.close()
@@ -454,6 +486,7 @@ class Engine:
             await asyncio.wait(self._dials)
         if hasattr(self, "_discovery"):
             await self._discovery.stop()
+        await self.admin.stop()
         workers = await self.router.stop()
         actors: list[LoopActor] = sorted(self.runtime.actors, key=lambda actor: not isinstance(actor, SessionActor))
         for actor in actors:  # sessions first: their last words are for the core actors

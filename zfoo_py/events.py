@@ -15,6 +15,7 @@ from zfoo_py.errors import DeclarationError
 
 __all__ = [
     "Alert",
+    "AlertCleared",
     "Event",
     "Events",
     "MembershipChanged",
@@ -114,10 +115,19 @@ class NodeStopping(Event, frozen=True):
 
 
 class Alert(Event, frozen=True):
-    """Something a person should look at."""
+    """Something a person should look at; `text` says where. `subject`: the module it is about, "" for the node."""
 
     name: str
     text: str
+    subject: str = ""
+
+
+class AlertCleared(Event, frozen=True):
+    """What an Alert of this name and subject was about holds no longer; `text` is the last one."""
+
+    name: str
+    text: str
+    subject: str = ""
 
 
 E = TypeVar("E", bound=Event)

@@ -25,6 +25,7 @@ from zfoo_py.events import Events, NodeStarted, NodeStopping
 from zfoo_py.net import tcp_io
 from zfoo_py.net.messages import ListSessions
 from zfoo_py.protocol.packet import DEFAULT_TABLE
+from zfoo_py.router.answer import Answer
 from zfoo_py.router.call import current_call
 from zfoo_py.router.receivers import check_provided, collect_receivers
 
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from zfoo_py.net.seams import Network
     from zfoo_py.net.session import SessionRecord
     from zfoo_py.protocol.packet import PacketTable, ProtocolModule
-    from zfoo_py.router.answer import Answer
     from zfoo_py.router.router import Interceptor, Router
 
     Hook = Callable[["Node"], Awaitable[None] | None]
@@ -252,6 +252,33 @@ class Node:
         assert ref is not None
         answer: Answer[tuple[SessionRecord, ...]] = ref.ask(ListSessions(uid, module), block=False)
         return answer
+
+    def stats(self) -> Answer[dict[str, Any]]:
+        """Ask for the figures of the whole node, as plain JSON values.
+
+        Per service type the cache, the ring, picks and hot keys; alerts, sessions, the router, actors and inboxes.
+
+        Returns:
+            Awaitable, and ``get(timeout=…)`` in threads. O(sessions + providers).
+
+        Raises:
+            ZfooError: the node does not run.
+        """
+        engine = self._running()
+        answer: Answer[dict[str, Any]] = Answer(engine.runtime)
+        engine.runtime.call_from_outside(engine.admin.answer_stats, answer)
+        return answer
+
+    async def metrics_text(self) -> str:
+        """Return the figures of `stats` as Prometheus text, to be served by whatever serves HTTP here.
+
+        Raises:
+            ConfigError: prometheus-client is not installed (the extra ``metrics``).
+            ZfooError: the node does not run.
+        """
+        from zfoo_py.metrics import metrics_text  # noqa: PLC0415 - nobody else needs it, nor the extra
+
+        return metrics_text(await self.stats())
 
     def _running(self) -> Engine:
         if self._engine is None or not self.is_running:

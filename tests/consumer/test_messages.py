@@ -31,7 +31,12 @@ def test_each_is_frozen_slotted_and_says_what_it_is(kind):
 
 def test_only_these_overtake():
     """Orders of callers, and what discovery and sessions say, are handled in the order in which they were told."""
-    assert {kind.__name__ for kind in ALL if issubclass(kind, Control)} == {"RegistryRestarted", "Sweep", "Tick"}
+    assert {kind.__name__ for kind in ALL if issubclass(kind, Control)} == {
+        "LookAround",
+        "RegistryRestarted",
+        "Sweep",
+        "Tick",
+    }
 
 
 def test_the_docstring_names_each_message():

@@ -20,9 +20,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from tests.support.consumers import ConsumerWorld, registration, service
 from tests.support.histories import KEYS, REGISTRATIONS, CheckedConsumer, random_history, small_world
 from tests.support.truth import HASHES, Truth, crowded
-from zfoo_py.consumer.balancer import BALANCERS
 from zfoo_py.consumer.hashing import point_hashes
 from zfoo_py.consumer.key_cache import KeyCache
+from zfoo_py.consumer.policies.catalog import BALANCERS
 from zfoo_py.consumer.ring import HashRing
 
 ROOT = Path(__file__).parents[2]

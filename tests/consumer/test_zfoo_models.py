@@ -11,7 +11,8 @@ import pytest
 
 from tests.support.consumers import ConsumerWorld, owner, registration, service
 from tests.support.zfoo_models import CachedConsistentHash, ConsistentHash, JavaConsumer, Memory2024, Random
-from zfoo_py.consumer.balancer import BALANCERS, BalancerOptions, Provider, ServiceView
+from zfoo_py.consumer.balancer import BalancerOptions, Provider, ServiceView
+from zfoo_py.consumer.policies.catalog import BALANCERS
 from zfoo_py.errors import NoProviderError
 
 MODULES = {"visits": 10, "pages": 11}

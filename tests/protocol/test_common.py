@@ -28,6 +28,10 @@ def test_ids_modules_and_fields():
         32711: (126, "zfoo_py", "DirectoryUnregister", ("text",)),
         32712: (126, "zfoo_py", "DirectoryWatch", ()),
         32713: (126, "zfoo_py", "DirectoryChange", ("joined", "left", "lost", "snapshot")),
+        32720: (126, "zfoo_py", "AdminAnswer", ("document",)),
+        32721: (126, "zfoo_py", "AdminStats", ()),
+        32722: (126, "zfoo_py", "AdminExplain", ("module", "kind", "key")),
+        32723: (126, "zfoo_py", "AdminExplainChange", ("version",)),
     }
     assert common.native.id == 1
 

@@ -9,7 +9,8 @@ from types import SimpleNamespace
 
 from samples.replay import Recorder
 from samples.story_orders import MAX_PROVIDERS, MAX_WAITING_ORDERS, Orders
-from zfoo_py.consumer.balancer import BALANCERS, BalancerOptions, Provider, ServiceView
+from zfoo_py.consumer.balancer import BalancerOptions, Provider, ServiceView
+from zfoo_py.consumer.policies.catalog import BALANCERS
 from zfoo_py.events import Events, MembershipChanged, ProviderDown, ProviderUp
 
 KEYS = [f"10.0.0.{n}" for n in range(200)]

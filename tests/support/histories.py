@@ -23,8 +23,9 @@ from tests.support.consumers import ConsumerWorld, registration, service
 from tests.support.packets import PageAsk, VisitAsk
 from tests.support.truth import Truth, crowded
 from zfoo_py.consumer import balancer, consumer_actor
-from zfoo_py.consumer.balancer import BALANCERS, BalancerOptions
+from zfoo_py.consumer.balancer import BalancerOptions
 from zfoo_py.consumer.hashing import task_hash
+from zfoo_py.consumer.policies.catalog import BALANCERS
 from zfoo_py.consumer.ring import HashRing
 from zfoo_py.errors import NoProviderError
 from zfoo_py.net import messages as m

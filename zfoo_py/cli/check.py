@@ -11,10 +11,10 @@ import json
 import socket
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from zfoo_py.addresses import parse_address
 from zfoo_py.cli.directory_io import read_directory
 from zfoo_py.cli.options import add_json, add_log_level
 from zfoo_py.cli.target import add_target, load_node
-from zfoo_py.config import parse_address
 from zfoo_py.errors import ConfigError
 from zfoo_py.protocol.packet import Ask
 

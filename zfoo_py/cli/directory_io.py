@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from zfoo_py.config import DEFAULT_DISCOVERY_ADDRESS, parse_address
+from zfoo_py.addresses import parse_address
+from zfoo_py.config import DEFAULT_DISCOVERY_ADDRESS
 from zfoo_py.errors import ConfigError, DecodeError
 from zfoo_py.net.handshake import WIRE_VERSION
 from zfoo_py.protocol.common import DirectoryChange, DirectoryWatch, Hello, Ping, Pong

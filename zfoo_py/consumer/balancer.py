@@ -15,12 +15,13 @@ from typing import Any, ClassVar, Protocol
 
 import msgspec
 
+from zfoo_py.consumer.explain import Decision
 from zfoo_py.consumer.hashing import Key, task_hash
 from zfoo_py.consumer.in_flight import InFlight
-from zfoo_py.consumer.key_cache import EvictionCause
-from zfoo_py.consumer.ring import VIRTUAL_NODES
+from zfoo_py.consumer.key_cache import EvictionCause, MovedKey
+from zfoo_py.consumer.ring import VIRTUAL_NODES, HashRing
 
-__all__ = ["Balancer", "BalancerOptions", "BalancerStats", "Provider", "ServiceView", "any_of"]
+__all__ = ["Balancer", "BalancerOptions", "BalancerStats", "Provider", "ServiceView", "any_of", "by_chance"]
 
 # zfoo's limits: 100,000 keys take about 25 MB, and a visitor who returns within ten minutes is still known.
 MAX_ENTRIES = 100_000
@@ -48,9 +49,22 @@ class Provider:
         weight: its share, in parts of those of the others.
         sessions: (sid, ref) of the live sessions, oldest first.
         session: ref of the oldest live session, or None.
+        picked, gap, countdown: counts picks; see `picks` and `zfoo_py.consumer.observer`.
     """
 
-    __slots__ = ("address", "node_id", "ring_name", "services", "session", "sessions", "text", "weight")
+    __slots__ = (
+        "address",
+        "countdown",
+        "gap",
+        "node_id",
+        "picked",
+        "ring_name",
+        "services",
+        "session",
+        "sessions",
+        "text",
+        "weight",
+    )
 
     def __init__(
         self,
@@ -70,6 +84,14 @@ class Provider:
         self.weight = weight
         self.sessions: list[tuple[int, object]] = []
         self.session: object = None
+        self.picked = 0  # up to the last sampled pick
+        self.gap = 1  # picks from that one to the next sampled one; the first pick is sampled
+        self.countdown = 1  # what is left of them
+
+    @property
+    def picks(self) -> int:
+        """How often it was picked since it came."""
+        return self.picked + self.gap - self.countdown
 
     @property
     def modules(self) -> tuple[str, ...]:
@@ -141,6 +163,10 @@ class BalancerStats(msgspec.Struct, frozen=True, kw_only=True):
         moved_keys: keys whose owner changed while they were remembered.
         evictions: cause → count; see `zfoo_py.consumer.key_cache`.
         ring_points, points_version: of the ring.
+        max_entries: the policy's own bound; 0: it names none, and is held to the node's ``max_cache_entries``.
+        gone_entries: entries of providers that are gone, which should have been swept by now.
+        idle_entries: entries nobody asked for in twice the node's ``expire_after_access_s``.
+        inspected: entries the sweep or the clock hand has looked at, ever; -1: the policy has neither.
     """
 
     entries: int = 0
@@ -152,6 +178,10 @@ class BalancerStats(msgspec.Struct, frozen=True, kw_only=True):
     evictions: dict[EvictionCause, int] = {}
     ring_points: int = 0
     points_version: int = 0
+    max_entries: int = 0
+    gone_entries: int = 0
+    idle_entries: int = 0
+    inspected: int = -1
 
 
 class BalancerOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -186,6 +216,11 @@ class Balancer:
     counts_in_flight: ClassVar[bool] = False
     in_flight: InFlight[Provider]
 
+    @property
+    def ring(self) -> HashRing | None:
+        """The ring it asks, for reading only; None for a policy without one."""
+        return None
+
     def pick(self, view: ServiceView, key: Key | None) -> Provider | None:
         """One of ``view.providers`` for this key, or None if there is none; ``key=None``: any."""
         raise NotImplementedError(f"{type(self).__qualname__} must define pick(view, key)")
@@ -219,6 +254,13 @@ class Balancer:
         """After a change and after a tick, again and again until True: do a bounded piece of the clean-up."""
         return True
 
+    def explain(self, view: ServiceView, key: Key | None) -> Decision:  # noqa: ARG002
+        """What `pick` would answer now, and why. Must change nothing: no counter, no access time, no random draw."""
+        return Decision(None, (f"the policy {type(self).__qualname__} does not explain itself",), is_certain=False)
+
+    def observe(self, moved: MovedKey) -> None:
+        """Be told whom to call for each remembered key whose owner has changed; a policy without cache has none."""
+
     def stats(self) -> BalancerStats:
         """The counters now. O(1)."""
         return BalancerStats()
@@ -230,6 +272,11 @@ def any_of(view: ServiceView, random: Callable[[], float]) -> Provider | None:
     if not weights:
         return providers[int(random() * len(providers))] if providers else None
     return providers[bisect_right(weights, int(random() * weights[-1]))]
+
+
+def by_chance(view: ServiceView, step: str) -> Decision:
+    """What a policy that draws its provider says of its picks."""
+    return Decision(None, (step,), is_certain=not view.providers)
 
 
 def _ring_name(provider: Provider) -> str:

@@ -7,16 +7,18 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 from zfoo_py.actor import ActorDeadError, refuse_blocking
 from zfoo_py.consumer.hashing import check_key
-from zfoo_py.consumer.messages import SendOrder, TakeStats
+from zfoo_py.consumer.messages import Explain, ExplainChange, SendOrder, TakeStats
 from zfoo_py.errors import BackpressureError, InboxFullError, MissingKeyError, PacketError, SessionClosedError
 from zfoo_py.net.messages import AskRecord
-from zfoo_py.protocol.packet import Ask, Packet
+from zfoo_py.protocol.packet import Ask, Packet, ProtocolModule
 from zfoo_py.router.answer import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from zfoo_py.actor import CoreRef, Runtime
+    from zfoo_py.consumer.change_log import ChangeReport
+    from zfoo_py.consumer.explain import Explanation
     from zfoo_py.consumer.hashing import Key
     from zfoo_py.protocol.msgpack_codec import MsgpackCodec
     from zfoo_py.protocol.packet import Binding
@@ -177,12 +179,60 @@ class Consumer:
 
     def stats(self) -> Answer[dict[str, Any]]:
         """Ask for the figures of all consumed service types; awaitable, and ``get(timeout=…)`` in threads."""
+        answer: Answer[dict[str, Any]] = self._question(TakeStats())
+        return answer
+
+    def explain(self, about: str | ProtocolModule | type[Packet] | Packet, key: Any = OMITTED) -> Answer[Explanation]:
+        """Ask why a key goes where it goes; changes nothing. Awaitable, and ``get(timeout=…)`` in threads.
+
+        Args:
+            about: the service type: a module or its name, a packet class, or a packet, whose ``balance_by`` field
+                gives the key if none is given.
+            key: as of `async_ask`.
+
+        Returns:
+            The explanation to come: `str()` it, or take its ``as_dict()``. Ends with `ConfigError` if this node does
+            not consume the module.
+
+        Raises:
+            MissingKeyError, UnmappedPacketError, TypeError: at once.
+        """
+        if isinstance(about, Packet):
+            binding = self._binding(type(about))
+            module = binding.module.name
+            key = self._own_key(binding, about) if key is OMITTED else key
+        elif isinstance(about, type):
+            module = self._binding(about).module.name
+        else:
+            module = about.name if isinstance(about, ProtocolModule) else about
+        if key is OMITTED and self._needs_key.get(module):
+            msg = f"which key of module {module!r} is to be explained? Give one: explain({module!r}, key)"
+            raise MissingKeyError(msg)
+        key = None if key is OMITTED else key
+        if key.__class__ not in _PLAIN_KEYS:
+            check_key(key)
+        answer: Answer[Explanation] = self._question(Explain(module, key))
+        return answer
+
+    def explain_change(self, version: int | None = None) -> Answer[tuple[ChangeReport, ...]]:
+        """Ask what a membership version did: who came and left, what moved, and that nothing else did.
+
+        Args:
+            version: of the membership; None: the last change of each consumed module.
+
+        Returns:
+            A report per consumed module that it changed. Ends with `ConfigError` if the version is not among the
+            last 64 changes.
+        """
+        answer: Answer[tuple[ChangeReport, ...]] = self._question(ExplainChange(version))
+        return answer
+
+    def _question(self, question: Any) -> Any:
         ref = self._actor.ref
         if ref is None:
             msg = "the node has not started: use `async with node`, or await node.start(), first"
             raise SessionClosedError(msg, may_have_run=False)
-        answer: Answer[dict[str, Any]] = ref.ask(TakeStats(), block=False)
-        return answer
+        return ref.ask(question, block=False)
 
     def _own_key(self, binding: Binding, packet: Packet) -> Any:
         field = binding.balance_by

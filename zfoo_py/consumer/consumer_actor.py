@@ -10,9 +10,11 @@ from loguru import logger
 
 from zfoo_py.actor import CoreActor
 from zfoo_py.consumer import messages as c
-from zfoo_py.consumer.balancer import BalancerStats, Provider, ServiceView
+from zfoo_py.consumer.balancer import Provider, ServiceView
+from zfoo_py.consumer.figures import ConsumerFigures
 from zfoo_py.consumer.in_flight import let_go
 from zfoo_py.consumer.membership import Joined, Left, Membership
+from zfoo_py.consumer.observer import Observer
 from zfoo_py.consumer.orders import about, no_provider, not_consumed, order_in, outcome, text_of, too_early
 from zfoo_py.consumer.retry_budget import RetryBudget
 from zfoo_py.consumer.watchdog import Watchdog
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 
     from zfoo_py.actor import CoreRef
     from zfoo_py.consumer.balancer import Balancer
+    from zfoo_py.consumer.change_log import ChangeReport
+    from zfoo_py.consumer.explain import Explanation
     from zfoo_py.consumer.membership import Change
     from zfoo_py.events import Events
     from zfoo_py.router.answer import Answer
@@ -96,7 +100,8 @@ class ConsumerActor(CoreActor):
         self._early: deque[Any] = deque()
         self._ready_waiters: list[c.WhenReady] = []
         self._is_sweeping = False
-        self.asks = 0
+        self._observer = Observer(self._services, self._tell_policy)
+        self.sends = 0
         self.retries = 0
         self.misroutes = 0
         self._alerted: set[tuple[str, str]] = set()
@@ -115,6 +120,9 @@ class ConsumerActor(CoreActor):
             c.RegistryRestarted: self._subscribe,
             c.WhenReady: self._when_ready,
             c.TakeStats: self._take_stats,
+            c.TakeFigures: self._take_figures,
+            c.Explain: self._explain,
+            c.ExplainChange: self._explain_change,
             c.Tick: self._tick,
             c.Sweep: self._sweep,
         }
@@ -194,7 +202,9 @@ class ConsumerActor(CoreActor):
         if ref is None:
             self._no_session(record, provider)
             return
-        self.asks += 1
+        left = provider.countdown = provider.countdown - 1
+        if not left and self._observer.sample(service, provider, record.key):
+            self._watch_next()
         answer: Answer[Any] = record.answer  # type: ignore[assignment]
         answer.provider = provider.ring_name
         answer.membership_version = self.version
@@ -213,6 +223,10 @@ class ConsumerActor(CoreActor):
         elif provider.session is None:
             self._no_session(order, provider)
         else:
+            self.sends += 1
+            provider.countdown -= 1
+            if not provider.countdown and self._observer.sample(service, provider, order.key):
+                self._watch_next()
             binding = order.binding
             ref: Any = provider.session
             ref.tell(
@@ -228,6 +242,14 @@ class ConsumerActor(CoreActor):
                     self._me,
                 )
             )
+
+    def _watch_next(self) -> None:
+        self._turns[m.AskRecord] = self._turns[c.SendOrder] = self._watched
+
+    def _watched(self, order: Any) -> None:
+        """Handle the first order after a sampled one; the turns are as before then."""
+        self._turns[m.AskRecord], self._turns[c.SendOrder] = self._ask, self._send
+        self._observer.watch(order, self._ask if isinstance(order, m.AskRecord) else self._send)
 
     def _cannot_pick(self, order: Any) -> None:
         if self._is_synchronised:
@@ -262,7 +284,7 @@ class ConsumerActor(CoreActor):
     def _lost_in_flight(self, lost: m.LostInFlight) -> None:
         """Ask an idempotent packet once more, on the key's new owner, within the budget."""
         let_go(lost.call.answer)
-        if not self._retry_budget.take(self.asks, self.runtime.time()):
+        if not self._retry_budget.take(self._observer.counted, self.runtime.time()):
             lost.call.answer.settle(error=lost.error)
             return
         again = msgspec.structs.replace(lost.call, may_have_run=True, is_default_timeout=False)
@@ -394,7 +416,7 @@ class ConsumerActor(CoreActor):
         provider = change.provider
         for service in self._services_of(provider):
             service.view = service.view.joined(provider, version)
-            self._tell_policy(service, service.balancer.on_up, provider)
+            self._observer.joined(service, provider, version, self.runtime.time())
         if self._events.wants(ProviderUp):
             facts = (provider.ring_name, provider.node_id, provider.address, provider.modules)
             self._events.publish(ProviderUp(version, *facts, change.sid))
@@ -404,7 +426,8 @@ class ConsumerActor(CoreActor):
         self._alerted = {alert for alert in self._alerted if alert[0] != provider.ring_name}
         for service in self._services_of(provider):
             service.view = service.view.left(provider, version)
-            self._tell_policy(service, service.balancer.on_down, provider)
+            self._observer.left(service, provider, version, self.runtime.time())
+        self._observer.gone(provider)
         if self._events.wants(ProviderDown):
             facts = (provider.ring_name, provider.node_id, provider.address, provider.modules)
             self._events.publish(ProviderDown(version, *facts, change.reason, change.sid))
@@ -444,11 +467,14 @@ class ConsumerActor(CoreActor):
         if self._is_sweeping:
             # The loop serves sockets between two of these turns.
             self.runtime.call_later(0, self._me, c.Sweep())
+        else:
+            self._observer.settle()
 
     def _tick(self, tick: c.Tick | None) -> None:
         now_s = int(self.runtime.time())
         for service in self._services.values():
             self._tell_policy(service, service.balancer.tick, now_s)
+        self._observer.tick(now_s)
         self._begin_sweep()
         if tick is not None:  # at the start the snapshot is on its way
             self._registry.tell(m.AskVersion(self._me))
@@ -466,22 +492,30 @@ class ConsumerActor(CoreActor):
             for waiter in waiters:
                 waiter.ready.settle()
 
+    @property
+    def asks(self) -> int:
+        """Asks forwarded to a session so far. O(providers)."""
+        return self._observer.picks(self._members.providers) - self.sends
+
     def _take_stats(self, _: c.TakeStats) -> dict[str, Any]:
-        return {
-            "membership_version": self.version,
-            "asks": self.asks,
-            "retries": self.retries,
-            "misroutes": self.misroutes,
-            "failed_turns": self.failures,
-            "services": {
-                service.module: {
-                    "provider": service.group,
-                    "balancer": service.balancer_name,
-                    "providers": [provider.ring_name for provider in service.view.providers],
-                    **msgspec.structs.asdict(
-                        self._tell_policy(service, service.balancer.stats) or BalancerStats(),
-                    ),
-                }
-                for service in self._services.values()
-            },
-        }
+        return self._figures().as_dict()
+
+    def _take_figures(self, order: c.TakeFigures) -> None:
+        order.to.tell(self._figures())
+
+    def _figures(self) -> ConsumerFigures:
+        return ConsumerFigures(
+            membership_version=self.version,
+            asks=self.asks,
+            sends=self.sends,
+            retries=self.retries,
+            misroutes=self.misroutes,
+            failed_turns=self.failures,
+            services=self._observer.figures(self.runtime.time(), self._members.providers),
+        )
+
+    def _explain(self, question: c.Explain) -> Explanation:
+        return self._observer.explain(question.module, question.key)
+
+    def _explain_change(self, question: c.ExplainChange) -> tuple[ChangeReport, ...]:
+        return self._observer.explain_change(question.version, self.runtime.time())

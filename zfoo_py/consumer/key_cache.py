@@ -36,17 +36,20 @@ provider goes, both are put aside as they are and taken apart a few entries at a
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import ceil
 from sys import getsizeof
 from typing import Generic, Literal, Protocol, TypeVar
 
+from zfoo_py.consumer.explain import CachedKey
 from zfoo_py.consumer.hashing import CacheKey
 from zfoo_py.consumer.ring import HashRing
 
-__all__ = ["ENTRY_BYTES", "MAX_KEY_BYTES", "Entry", "EvictionCause", "KeyCache"]
+__all__ = ["ENTRY_BYTES", "MAX_KEY_BYTES", "Entry", "EvictionCause", "KeyCache", "MovedKey"]
 
 EvictionCause = Literal["provider_down", "provider_up", "expired", "capacity"]
+# Called with (hash, old owner, new owner, points_version of the last check) of a key that is found to have moved.
+MovedKey = Callable[[int, str, str, int], None]
 
 # A longer key (a pasted document, a number of 4,000 digits) is routed by the ring alone: 100,000 of them would be
 # bounded in number and still not in memory.
@@ -127,8 +130,10 @@ class KeyCache(Generic[P]):
         "evictions",
         "expire_after_ticks",
         "hits",
+        "inspected",
         "max_entries",
         "misses",
+        "moved",
         "now_tick",
         "oldest_tick",
         "version",
@@ -158,6 +163,8 @@ class KeyCache(Generic[P]):
         self.oldest_tick = -expire_after_ticks  # an entry last accessed before it is expired
         self.hits = 0
         self.misses = 0
+        self.inspected = 0  # entries that have passed under the hand, ever
+        self.moved: MovedKey | None = None
         self.evictions: dict[EvictionCause, int] = {"provider_down": 0, "provider_up": 0, "expired": 0, "capacity": 0}
 
     def __len__(self) -> int:
@@ -217,6 +224,30 @@ class KeyCache(Generic[P]):
         entry.tick = self.now_tick
         return entry.provider
 
+    def explain(self, key: CacheKey) -> tuple[CachedKey, str]:
+        """What is remembered of a key, and what a pick would make of it, in words. Counts and touches nothing."""
+        entry = self.entries.get(key)
+        if entry is None:
+            if _sizeof(key) > MAX_KEY_BYTES:
+                return CachedKey(
+                    "absent"
+                ), f"a key of over {MAX_KEY_BYTES} bytes is never remembered: the ring is asked"
+            return CachedKey("absent"), "the key is not remembered: a pick asks the ring and remembers it"
+        idle_s = self.now_tick - entry.tick
+        if entry.tick < self.oldest_tick:
+            state, step = "expired", f"not asked for in over {self.expire_after_ticks} s: a pick asks the ring again"
+        elif entry.checked != self.version:
+            state = "outdated"
+            step = (
+                f"checked at ring {entry.checked}, now {self.version}: a pick asks the ring again, by the stored hash"
+            )
+        else:
+            state, step = (
+                "fresh",
+                "the key is remembered, checked at the present ring: a pick takes the owner from there",
+            )
+        return CachedKey(state, entry.checked, idle_s, entry.provider.ring_name), step  # type: ignore[arg-type]
+
     # --- changes and time
 
     def ring_changed(self) -> None:
@@ -234,6 +265,7 @@ class KeyCache(Generic[P]):
         """Forget all keys; counters stay. O(1); `sweep` frees the memory."""
         if self.entries:
             self._dead.append((self.entries, self._clock))
+            self.inspected += len(self._clock)
         self.entries, self._clock = {}, deque()
         self._unswept = self._round_left = self._due = self._key_bytes = 0
 
@@ -279,6 +311,7 @@ class KeyCache(Generic[P]):
         self._was_inspected(steps)
 
     def _was_inspected(self, entries: int) -> None:
+        self.inspected += entries
         self._unswept = max(0, self._unswept - entries)
         self._due = max(0, self._due - entries)
         self._round_left = max(0, self._round_left - entries)
@@ -297,11 +330,13 @@ class KeyCache(Generic[P]):
 
     def _check(self, entry: Entry[P]) -> bool:
         """Ask the ring again; whether the owner is the same. Counts the eviction and moves the entry otherwise."""
-        old = entry.provider.ring_name
+        old, checked = entry.provider.ring_name, entry.checked
         entry.provider = owner = self._owner_of(entry)
         entry.checked = self.version
         if owner.ring_name == old:
             return True
+        if self.moved is not None:
+            self.moved(entry.hash, old, owner.ring_name, checked)
         self.evictions["provider_up" if old in self._providers else "provider_down"] += 1
         return False
 

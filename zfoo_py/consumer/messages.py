@@ -2,8 +2,12 @@
 
 Consumer (facade)  → ConsumerActor    AskRecord (zfoo_py.net.messages), SendOrder, Retry
 RegistryActor      → ConsumerActor    Snapshot, MembershipChange (zfoo_py.net.messages)
-anyone             → ConsumerActor    WhenReady, TakeStats (questions), RegistryRestarted
+AlertActor         → ConsumerActor    TakeFigures
+anyone             → ConsumerActor    WhenReady, TakeStats, Explain, ExplainChange (questions), RegistryRestarted
 timers             → ConsumerActor    Tick, Sweep
+timers             → AlertActor       LookAround
+ConsumerActor      → AlertActor       ConsumerFigures (zfoo_py.consumer.figures)
+anyone             → AlertActor       TakeAlerts (question)
 Discovery          → ConnectorActor   Announced
 Engine             → ConnectorActor   WhenTried
 SessionActor       → ConnectorActor   TargetUp, TargetDown
@@ -17,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from zfoo_py.actor import Control, LoopActorRef, LoopFuture
+from zfoo_py.actor import Control, CoreRef, LoopActorRef, LoopFuture
 
 if TYPE_CHECKING:
     from zfoo_py.net.session import Session
@@ -26,12 +30,17 @@ if TYPE_CHECKING:
 __all__ = [
     "Announced",
     "DialFailed",
+    "Explain",
+    "ExplainChange",
+    "LookAround",
     "Redial",
     "Registered",
     "RegistryRestarted",
     "Retry",
     "SendOrder",
     "Sweep",
+    "TakeAlerts",
+    "TakeFigures",
     "TakeStats",
     "Target",
     "TargetDown",
@@ -86,7 +95,34 @@ class WhenTried(msgspec.Struct, frozen=True):
 
 
 class TakeStats(msgspec.Struct, frozen=True):
-    """Question: the consumer's figures, a dict per service type."""
+    """Question: the consumer's figures, as `zfoo_py.consumer.figures.ConsumerFigures.as_dict` gives them."""
+
+
+class TakeAlerts(msgspec.Struct, frozen=True):
+    """Question: which alerts were raised, and which hold now."""
+
+
+class LookAround(Control, frozen=True):
+    """Fact: it is time to look for alerts; lost, it would be the last."""
+
+
+class TakeFigures(msgspec.Struct, frozen=True):
+    """Order: tell ``to`` the consumer's figures, as `zfoo_py.consumer.figures.ConsumerFigures`."""
+
+    to: CoreRef
+
+
+class Explain(msgspec.Struct, frozen=True):
+    """Question: why a key of a module goes where it goes, as `zfoo_py.consumer.explain.Explanation`."""
+
+    module: str
+    key: Any
+
+
+class ExplainChange(msgspec.Struct, frozen=True):
+    """Question: what a membership version did, a `ChangeReport` per service type; None: the last change of each."""
+
+    version: int | None
 
 
 class Target(msgspec.Struct, frozen=True):

@@ -25,7 +25,10 @@ from sortedcontainers import SortedList
 
 from zfoo_py.consumer.hashing import Key, fnv_hash, point_hashes
 
-__all__ = ["VIRTUAL_NODES", "HashRing"]
+__all__ = ["HASHES", "VIRTUAL_NODES", "HashRing"]
+
+# Hashes have 31 bits: 0 … HASHES - 1.
+HASHES = 1 << 31
 
 # zfoo's number; every node of a cluster must use the same, else they disagree about owners.
 VIRTUAL_NODES = 200
@@ -208,6 +211,59 @@ class HashRing:
         """All points with their owners, ascending. O(points)."""
         for points, owners in zip(self._bucket_points, self._bucket_owners, strict=True):
             yield from zip(points, cast("list[str]", owners), strict=False)
+
+    # --- explanations
+
+    def point_of_hash(self, key_hash: int) -> tuple[int, int] | None:
+        """The point that a hash belongs to, and which virtual node of its owner it is; None in an empty ring.
+
+        O(points of the owner): they are hashed again.
+        """
+        name = self.owner_of_hash(key_hash)
+        if name is None:
+            return None
+        bucket = key_hash >> _BUCKET_SHIFT
+        row = self._bucket_points[bucket]
+        point = row[at] if (at := bisect_left(row, key_hash)) < len(row) else None
+        if point is None:
+            later = (row[0] for row in self._bucket_points[bucket + 1 :] if row)
+            point = next(later, None)
+        if point is None:  # beyond the last point: the last one
+            point = self._last_point()
+        return point, list(self._hash_points(name, self.points_of(name))).index(point)
+
+    def points_of(self, name: str) -> int:
+        """How many points a provider claims (some may be another one's, where they coincide); 0 if it is not there."""
+        return len(self._points_of.get(name, ()))
+
+    def segments_of(self, name: str) -> tuple[array[int], array[int]]:
+        """The parts of the hash space that a provider owns: their first and their last hashes, both ascending.
+
+        These, and no others, change their owner when it leaves, and did when it came. O(its points).
+        """
+        firsts, lasts = array("I"), array("I")
+        for point in self._points_of.get(name, ()):
+            bucket = point >> _BUCKET_SHIFT
+            row = self._bucket_points[bucket]
+            at = bisect_left(row, point)
+            if self._bucket_owners[bucket][at] != name:
+                continue  # another claimant has it
+            while not at and bucket:
+                bucket -= 1
+                row = self._bucket_points[bucket]
+                at = len(row)
+            first = row[at - 1] + 1 if at else 0
+            if lasts and first <= lasts[-1] + 1:
+                lasts[-1] = point
+            else:
+                firsts.append(first)
+                lasts.append(point)
+        if lasts and lasts[-1] == self._last_point():
+            lasts[-1] = HASHES - 1  # what lies beyond the last point
+        return firsts, lasts
+
+    def _last_point(self) -> int:
+        return next(row[-1] for row in reversed(self._bucket_points) if row)
 
     # --- the lookup buckets
 

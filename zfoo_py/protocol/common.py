@@ -8,6 +8,10 @@ from zfoo_py.protocol.packet import BUILT_IN, Packet, ProtocolModule
 
 __all__ = [
     "MAY_NOT_HAVE_RUN",
+    "AdminAnswer",
+    "AdminExplain",
+    "AdminExplainChange",
+    "AdminStats",
     "DirectoryChange",
     "DirectoryRegister",
     "DirectoryUnregister",
@@ -150,3 +154,37 @@ class DirectoryChange(Packet):
     left: list[str] = []  # noqa: RUF012
     lost: list[str] = []  # noqa: RUF012
     snapshot: bool = False
+
+
+@zfoo_py_module.packet(32720)
+class AdminAnswer(Packet):
+    """The answer to every question on the admin socket: a JSON document."""
+
+    document: str
+
+
+@zfoo_py_module.packet(32721)
+class AdminStats(Packet):
+    """Asks for the node's figures, as `Node.stats` gives them."""
+
+
+@zfoo_py_module.packet(32722)
+class AdminExplain(Packet):
+    """Asks why a key goes where it goes.
+
+    Attributes:
+        module: name of the consumed module.
+        kind: of the key (`zfoo_py.consumer.explain.KEY_KINDS`); "" for no key.
+        key: its text.
+    """
+
+    module: str
+    kind: str = ""
+    key: str = ""
+
+
+@zfoo_py_module.packet(32723)
+class AdminExplainChange(Packet):
+    """Asks what a membership version did; 0: the last change of each consumed module."""
+
+    version: int = 0

@@ -15,7 +15,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from zfoo_py.config import check_name, parse_address
+from zfoo_py.addresses import parse_address
+from zfoo_py.config import check_name
 from zfoo_py.errors import ConfigError
 
 __all__ = ["Registration", "ServiceName", "Subscription", "check_name", "parse", "ring_name"]

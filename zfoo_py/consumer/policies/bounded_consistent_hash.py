@@ -12,6 +12,7 @@ from math import ceil, isfinite
 import msgspec
 
 from zfoo_py.consumer.balancer import Provider, Rng, ServiceView, any_of
+from zfoo_py.consumer.explain import Decision
 from zfoo_py.consumer.hashing import Key, fnv_hash
 from zfoo_py.consumer.in_flight import InFlight
 from zfoo_py.consumer.policies.consistent_hash import ConsistentHashBalancer
@@ -93,6 +94,19 @@ class BoundedConsistentHashBalancer(ConsistentHashBalancer):
             if self._has_room(provider):
                 return provider
         return min(self._providers.values(), key=self._load)
+
+    def explain(self, view: ServiceView, key: Key | None) -> Decision:
+        """By the ring, and by what is in flight at this moment."""
+        decision = super().explain(view, key)
+        picked = None if key is None else self.pick(view, key)  # counts nothing: an ask is counted when it is made
+        owner = decision.owner
+        if picked is None or owner is None:
+            return decision
+        load = f"{self.in_flight.counts[owner]} asks are in flight to it, of {self.bound(owner) - 1} it may have before"
+        if picked is owner:
+            return msgspec.structs.replace(decision, because=(*decision.because, load))
+        step = f"{load}: for this ask the next provider along the ring with room, {picked.node_id or picked.ring_name}"
+        return msgspec.structs.replace(decision, owner=picked, because=(*decision.because, step))
 
     def _has_room(self, provider: Provider) -> bool:
         return self.in_flight.counts[provider] < self.bound(provider)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from math import ceil
 
+import msgspec
+
 from zfoo_py.consumer.balancer import (
     EXPIRE_AFTER_ACCESS_S,
     MAX_ENTRIES,
@@ -13,8 +15,9 @@ from zfoo_py.consumer.balancer import (
     ServiceView,
     any_of,
 )
+from zfoo_py.consumer.explain import Decision
 from zfoo_py.consumer.hashing import Key, cache_key, fnv_hash, task_hash
-from zfoo_py.consumer.key_cache import Entry, KeyCache
+from zfoo_py.consumer.key_cache import Entry, KeyCache, MovedKey
 from zfoo_py.consumer.policies.consistent_hash import ConsistentHashBalancer
 from zfoo_py.consumer.ring import VIRTUAL_NODES
 
@@ -97,6 +100,18 @@ class CachedConsistentHashBalancer(ConsistentHashBalancer):
         """What is remembered of a key; counts and touches nothing."""
         return self._cache.entries.get(cache_key(key))
 
+    def explain(self, view: ServiceView, key: Key | None) -> Decision:
+        """By the ring, which a pick does not always ask."""
+        decision = super().explain(view, key)
+        if key is None:
+            return decision
+        cached, step = self._cache.explain(cache_key(key))
+        return msgspec.structs.replace(decision, because=(step, *decision.because), cached=cached)
+
+    def observe(self, moved: MovedKey) -> None:
+        """Each key that a pick or the sweep finds to have moved."""
+        self._cache.moved = moved
+
     def tick(self, now_s: int) -> None:
         """Says how far the cache's clock hand has to go."""
         self._cache.tick(now_s)
@@ -118,4 +133,6 @@ class CachedConsistentHashBalancer(ConsistentHashBalancer):
             evictions=dict(cache.evictions),
             ring_points=len(self._ring),
             points_version=self._ring.points_version,
+            max_entries=cache.max_entries,
+            inspected=cache.inspected,
         )

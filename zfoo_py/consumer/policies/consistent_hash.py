@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from zfoo_py.consumer.balancer import Balancer, BalancerStats, Provider, Rng, ServiceView, any_of
+from zfoo_py.consumer.balancer import Balancer, BalancerStats, Provider, Rng, ServiceView, any_of, by_chance
+from zfoo_py.consumer.explain import Decision, on_ring
 from zfoo_py.consumer.hashing import Key, fnv_hash, task_hash
 from zfoo_py.consumer.ring import VIRTUAL_NODES, HashRing
 
@@ -26,7 +27,7 @@ class ConsistentHashBalancer(Balancer):
 
     @property
     def ring(self) -> HashRing:
-        """For reading only."""
+        """The ring, for reading only."""
         return self._ring
 
     def on_up(self, provider: Provider) -> None:
@@ -60,6 +61,12 @@ class ConsistentHashBalancer(Balancer):
     def _owner_of_hash(self, key_hash: int) -> Provider | None:
         name = self._ring.owner_of_hash(key_hash)
         return None if name is None else self._providers[name]
+
+    def explain(self, view: ServiceView, key: Key | None) -> Decision:
+        """By the ring."""
+        if key is None:
+            return by_chance(view, "without a key the policy takes any provider")
+        return on_ring(self._ring, self._providers, fnv_hash(key))
 
     def stats(self) -> BalancerStats:
         """The ring's."""

@@ -6,7 +6,8 @@ unlike the least of all, two consumers that know nothing of each other do not bo
 
 from __future__ import annotations
 
-from zfoo_py.consumer.balancer import Balancer, Provider, Rng, ServiceView
+from zfoo_py.consumer.balancer import Balancer, Provider, Rng, ServiceView, by_chance
+from zfoo_py.consumer.explain import Decision
 from zfoo_py.consumer.hashing import Key
 from zfoo_py.consumer.in_flight import InFlight
 
@@ -46,3 +47,11 @@ class LeastPendingBalancer(Balancer):
         one, other = providers[first], providers[second + (second >= first)]
         counts = self.in_flight.counts
         return one if counts.get(one, 0) * other.weight <= counts.get(other, 0) * one.weight else other
+
+    def explain(self, view: ServiceView, key: Key | None) -> Decision:  # noqa: ARG002
+        """Which two are compared, chance decides. O(providers)."""
+        if len(view.providers) == 1:
+            return Decision(view.providers[0], ("there is no other provider",))
+        counts = self.in_flight.counts
+        loads = ", ".join(f"{one.node_id or one.ring_name} {counts.get(one, 0)}" for one in view.providers)
+        return by_chance(view, f"of two providers by chance, the one with fewer asks in flight; now: {loads}")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from zfoo_py.consumer.balancer import Balancer, Provider, Rng, ServiceView, any_of
+from zfoo_py.consumer.balancer import Balancer, Provider, Rng, ServiceView, any_of, by_chance
+from zfoo_py.consumer.explain import Decision
 from zfoo_py.consumer.hashing import Key
 
 __all__ = ["RandomBalancer"]
@@ -20,3 +21,7 @@ class RandomBalancer(Balancer):
     def pick(self, view: ServiceView, key: Key | None) -> Provider | None:  # noqa: ARG002
         """O(1)."""
         return any_of(view, self._random)
+
+    def explain(self, view: ServiceView, key: Key | None) -> Decision:  # noqa: ARG002
+        """By chance; the key does not matter."""
+        return by_chance(view, "the policy takes any provider, whatever the key")

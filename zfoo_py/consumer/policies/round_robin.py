@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from zfoo_py.consumer.balancer import Balancer, Provider, Rng, ServiceView
+from zfoo_py.consumer.explain import Decision
 from zfoo_py.consumer.hashing import Key
 
 __all__ = ["RoundRobinBalancer"]
@@ -26,11 +27,24 @@ class RoundRobinBalancer(Balancer):
         """O(1); after a change once O(providers)."""
         if view.providers is not self._seen:
             self._seen = view.providers
-            self._round = _spread(view) if view.cumulative_weights else view.providers
+            self._round = _round(view)
         if not self._round:
             return None
         self._next += 1
         return self._round[self._next % len(self._round)]
+
+    def explain(self, view: ServiceView, key: Key | None) -> Decision:  # noqa: ARG002
+        """Whose turn is next. O(providers)."""
+        turns = _round(view)
+        if not turns:
+            return Decision(None, ("there is no provider",))
+        place = (self._next + 1) % len(turns)
+        step = f"each provider in its turn, whatever the key: the next one is turn {place + 1} of {len(turns)}"
+        return Decision(turns[place], (step,))
+
+
+def _round(view: ServiceView) -> tuple[Provider, ...]:
+    return _spread(view) if view.cumulative_weights else view.providers
 
 
 def _spread(view: ServiceView) -> tuple[Provider, ...]:

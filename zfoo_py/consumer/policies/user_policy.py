@@ -13,6 +13,7 @@ from typing import Any, cast
 import msgspec
 
 from zfoo_py.consumer.balancer import Balancer, BalancerOptions, BalancerStats, Provider, ServiceView
+from zfoo_py.consumer.explain import Decision
 from zfoo_py.consumer.hashing import Key
 from zfoo_py.consumer.in_flight import InFlight
 from zfoo_py.consumer.orders import text_of
@@ -157,6 +158,12 @@ class UserPolicy(Balancer):
     def sweep(self, budget_entries: int) -> bool:
         """As of `Balancer`, if the policy has it."""
         return self._call("sweep", budget_entries) is not False
+
+    def explain(self, view: ServiceView, key: Key | None) -> Decision:  # noqa: ARG002
+        """Only that it is the user's: nobody else knows whether asking it again would change something."""
+        return Decision(
+            None, (f"the policy {self._name!r} is one of your own: zfoo_py cannot look into it",), is_certain=False
+        )
 
     def stats(self) -> BalancerStats:
         """As of `Balancer`, if the policy has it."""

@@ -1,0 +1,199 @@
+"""What a change moved, and the proof that nothing else did: against the cache, and against changes that are wrong."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from zfoo_py.consumer.balancer import BalancerOptions, BalancerStats, Provider, ServiceView
+from zfoo_py.consumer.change_log import KEPT_CHANGES, MAX_LONG_SEARCHES, ChangeLog
+from zfoo_py.consumer.hashing import fnv_hash
+from zfoo_py.consumer.policies.catalog import BALANCERS
+from zfoo_py.consumer.ring import HASHES, HashRing
+
+NAMES = [f"app-{n}" for n in range(8)]
+
+
+class World:
+    """A cached balancer with its log."""
+
+    def __init__(self, *, virtual_nodes: int = 4, max_entries: int = 1000, kept: int = KEPT_CHANGES) -> None:
+        options = BalancerOptions(rng=random.Random(1), max_entries=max_entries, virtual_nodes=virtual_nodes)
+        self.balancer = BALANCERS["cached-consistent-hash"](options)
+        self.log = ChangeLog("visits", kept)
+        self.balancer.observe(self.log.moved)
+        self.up: set[str] = set()
+        self.version = 0
+
+    def flip(self, name: str, *, version: int | None = None) -> None:
+        self.version = self.version + 1 if version is None else version
+        stats = self.balancer.stats()
+        if name in self.up:
+            self.up.remove(name)
+            self.log.leaves(name, self.version, float(self.version), self.balancer.ring, stats)
+            self.balancer.on_down(Provider(name))
+        else:
+            self.up.add(name)
+            self.balancer.on_up(Provider(name))
+            self.log.joined(name, self.version, float(self.version), self.balancer.ring, stats)
+
+    def pick(self, key: int) -> None:
+        self.balancer.pick(ServiceView("visits"), key)
+
+    def sweep(self, budget: int = 10**6) -> None:
+        if self.balancer.sweep(budget):
+            self.log.settle(self.balancer.stats())
+
+    def report(self, version: int | None = None):
+        return self.log.report(version, float(self.version), self.balancer.stats())
+
+    def owners(self, keys):
+        return {key: self.balancer.ring.owner(key) for key in keys}
+
+
+def world_of(names, keys=range(300), **more):
+    world = World(**more)
+    for name in names:
+        world.flip(name)
+    for key in keys:
+        world.pick(key)
+    world.sweep()
+    return world
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+def test_one_change_says_what_moved_and_proves_that_nothing_else_did(leaves):
+    keys = range(300)
+    world = world_of(NAMES[:5], keys)
+    before = world.owners(keys)
+    name = NAMES[2] if leaves else NAMES[5]
+    segments = world.balancer.ring.segments_of(name) if leaves else None
+    world.flip(name)
+    segments = segments or world.balancer.ring.segments_of(name)
+    moved = sum(before[key] != owner for key, owner in world.owners(keys).items())
+    assert not world.report().is_checked
+    assert world.report().checked == 0
+    world.sweep()
+    report = world.report()
+    assert (report.joined, report.left) == (((), (name,)) if leaves else ((name,), ()))
+    assert (report.entries, report.checked, report.is_checked) == (300, 300, True)
+    assert report.moved_keys == moved > 0
+    assert report.evicted == {
+        "provider_down": moved * leaves,
+        "provider_up": moved * (not leaves),
+        "expired": 0,
+        "capacity": 0,
+    }
+    assert (report.astray, report.unverified) == (0, 0)
+    assert report.moved_share == sum(b - a + 1 for a, b in zip(*segments, strict=True)) / HASHES
+    assert (report.providers, report.version, report.points_version) == (4 if leaves else 6, 6, 6)
+    assert "all 300 remembered keys checked: none moved outside the segments that changed" in str(report)
+    assert str(report).startswith(f"visits, membership 6, 0 s ago, {report.providers} providers since\n")
+    assert report.as_dict()["moved_keys"] == moved
+
+
+steps = st.lists(
+    st.one_of(
+        st.tuples(st.just("flip"), st.sampled_from(NAMES)),
+        st.tuples(st.just("pick"), st.integers(0, 40)),
+        st.tuples(st.just("sweep"), st.integers(1, 20)),
+    ),
+    max_size=60,
+)
+
+
+@given(steps, st.sampled_from([1, 3, 40]), st.sampled_from([5, 1000]))
+@settings(max_examples=300)
+def test_under_any_interleaving_every_moved_key_is_accounted_for_and_none_is_astray(history, points, max_entries):
+    world = World(virtual_nodes=points, max_entries=max_entries)
+    for what, value in history:
+        getattr(world, what)(value)
+    while world.balancer.stats().unswept:
+        world.sweep()
+    world.sweep()
+    stats = world.balancer.stats()
+    reports = [world.report(version) for version in world.log.versions]
+    assert all(report.is_checked for report in reports)
+    assert not world.log.is_open
+    assert world.log.astray == sum(report.astray for report in reports) == 0
+    # With the last provider the cache is emptied, which is no move.
+    emptied = sum(report.entries for report in reports if not report.providers)
+    accounted = sum(report.moved_keys + report.unverified for report in reports)
+    assert accounted <= stats.moved_keys <= accounted + emptied
+    assert not world.log._newest
+    assert not any(change.steps for change in world.log._changes)
+
+
+def test_a_key_that_moves_without_reason_is_astray():
+    """A ring that gave a key of an unchanged segment to somebody else would be found out."""
+    world = world_of(NAMES[:5])
+    checked = world.balancer.ring.points_version
+    world.flip(NAMES[5])
+    ring = world.balancer.ring
+    innocent = next(h for h in map(fnv_hash, range(1000)) if ring.owner_of_hash(h) != NAMES[5])
+    world.log.moved(innocent, NAMES[0], NAMES[1], checked)
+    report = world.report()
+    assert report.astray == world.log.astray == 1
+    assert "BROKEN: 1 keys moved although" in str(report)
+
+
+def test_what_is_older_than_the_log_is_not_judged():
+    world = world_of(NAMES[:3], kept=2)
+    for name in NAMES[3:7]:
+        world.flip(name)
+    assert len(world.log) == 2
+    world.sweep()
+    reports = [world.report(version) for version in world.log.versions]
+    assert sum(report.unverified for report in reports) > 0
+    assert world.log.astray == 0
+    assert "could not be told" in str(reports[-1])
+
+
+def test_long_searches_are_bounded_between_two_looks():
+    world = world_of(NAMES[:5])
+    checked = world.balancer.ring.points_version
+    world.flip(NAMES[5])
+    innocent = next(h for h in map(fnv_hash, range(1000)) if world.balancer.ring.owner_of_hash(h) != NAMES[5])
+    for _ in range(MAX_LONG_SEARCHES + 7):
+        world.log.moved(innocent, NAMES[0], NAMES[1], checked)
+    assert (world.report().astray, world.report().unverified) == (MAX_LONG_SEARCHES, 7)
+
+
+def test_the_log_is_bounded_and_keeps_the_newest():
+    world = World()
+    for number in range(200):
+        world.flip(NAMES[number % 8])
+    assert len(world.log) == KEPT_CHANGES
+    assert world.log.versions == tuple(range(200 - KEPT_CHANGES + 1, 201))
+    assert world.report(1) is None
+    assert world.report().version == 200
+
+
+def test_changes_of_one_version_are_one_change():
+    world = world_of(NAMES[:3])
+    world.flip(NAMES[3], version=9)
+    world.flip(NAMES[0], version=9)
+    report = world.report(9)
+    assert (report.joined, report.left, report.providers) == ((NAMES[3],), (NAMES[0],), 3)
+
+
+def test_a_policy_without_ring_or_cache_has_a_log_too():
+    log = ChangeLog("visits")
+    log.joined("one", 1, 5.0, None, BalancerStats())
+    log.leaves("one", 2, 6.0, HashRing(), BalancerStats())
+    report = log.report(None, 8.0, BalancerStats())
+    assert (report.left, report.moved_share, report.is_checked, report.age_s) == (("one",), 0.0, True, 2.0)
+    log.joined("two", 3, 9.0, None, BalancerStats(entries=7))
+    log.settle(BalancerStats(entries=7))
+    assert log.open_for_s(10.0) == 0.0
+
+
+def test_it_says_for_how_long_a_check_is_open():
+    world = world_of(NAMES[:3])
+    world.flip(NAMES[3])
+    assert world.log.open_for_s(world.version + 4.5) == 4.5
+    world.sweep()
+    assert world.log.open_for_s(world.version + 4.5) == 0.0

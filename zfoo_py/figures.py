@@ -1,0 +1,64 @@
+"""The figures of a whole node, put together from its parts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from zfoo_py.actor import Runtime
+    from zfoo_py.net.session_actor import SessionActor
+    from zfoo_py.router.router import Router
+
+__all__ = ["inbox_figures", "router_figures", "session_figures"]
+
+
+def session_figures(sessions: Iterable[SessionActor]) -> dict[str, int]:
+    """Of all sessions: how many there are, what is in flight and in work, what has crossed. O(sessions)."""
+    figures = dict.fromkeys(
+        ("server", "client", "asks_in_flight", "asks_parked", "in_work", "unwritten_bytes", "late_answers"), 0
+    ) | dict.fromkeys(("undecodable", "frames_in", "frames_out", "bytes_in", "bytes_out"), 0)
+    for one in sessions:
+        figures[one.session.side] += 1
+        # Read between two turns, and not kept: a message to each of ten thousand sessions would be the load.
+        figures["asks_in_flight"] += len(one._pending)  # noqa: SLF001
+        figures["asks_parked"] += len(one._parked)  # noqa: SLF001
+        figures["in_work"] += one._in_work  # noqa: SLF001
+        figures["unwritten_bytes"] += one._out_bytes  # noqa: SLF001
+        figures["late_answers"] += one.late_answers
+        figures["undecodable"] += one.undecodable
+        figures["frames_in"] += one.frames_in
+        figures["frames_out"] += one.frames_out
+        figures["bytes_in"] += one.bytes_in
+        figures["bytes_out"] += one.bytes_out
+    return figures
+
+
+def router_figures(router: Router) -> dict[str, int]:
+    """Of the packets that came here."""
+    return {
+        "received": router.received,
+        "in_work": router.in_work,
+        "expired": router.expired,
+        "refused": router.refused,
+        "receiver_failures": router.receiver_failures,
+        "unsent_answers": router.unsent_answers,
+    }
+
+
+def inbox_figures(runtime: Runtime) -> dict[str, Any]:
+    """Of the actors and their inboxes. O(actors)."""
+    waiting = {type(actor).__name__: 0 for actor in runtime.actors}
+    longest = 0
+    for actor in runtime.actors:
+        count = len(actor.actor_inbox.normal) + len(actor.actor_inbox.control)
+        waiting[type(actor).__name__] += count
+        longest = max(longest, count)
+    return {
+        "actors": len(runtime.actors),
+        "waiting": dict(sorted(waiting.items())),
+        "longest": longest,
+        "undelivered": runtime.undelivered,
+        "failed_turns": runtime.turn_failures,
+    }
