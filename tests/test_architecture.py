@@ -25,6 +25,7 @@ WIRING = (
     "zfoo_py/node.py",
     "zfoo_py/engine.py",
     "zfoo_py/admin.py",
+    "zfoo_py/loop_thread.py",
     "zfoo_py/cli/",
     "zfoo_py/config.py",
     "zfoo_py/testing/",

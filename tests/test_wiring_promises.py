@@ -17,8 +17,8 @@ from samples.services import Counts, PageAsk, VisitAsk, pages, visits
 from tests.support.nodes import TABLE, Tallies, TallyAnswer, TallyAsk, eventually, tallies
 from zfoo_py import Node, Session, packet_receiver
 from zfoo_py.actor import CoreActor, LoopActor, LoopActorRef, LoopFuture, ThreadActor
-from zfoo_py.consumer.balancer import CachedConsistentHashBalancer, ConsistentHashBalancer
 from zfoo_py.consumer.alert_actor import AlertActor
+from zfoo_py.consumer.balancer import CachedConsistentHashBalancer, ConsistentHashBalancer
 from zfoo_py.consumer.connector_actor import ConnectorActor
 from zfoo_py.consumer.consumer_actor import ConsumerActor
 from zfoo_py.consumer.directory_actor import DirectoryActor

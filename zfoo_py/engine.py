@@ -23,12 +23,13 @@ from zfoo_py.consumer.alert_actor import AlertActor
 from zfoo_py.consumer.balancer import Balancer, BalancerOptions, ServiceView
 from zfoo_py.consumer.connector_actor import ConnectorActor
 from zfoo_py.consumer.consumer import Consumer
-from zfoo_py.consumer.consumer_actor import ConsumerActor, Service
+from zfoo_py.consumer.consumer_actor import ConsumerActor
 from zfoo_py.consumer.directory_actor import DirectoryActor
 from zfoo_py.consumer.discovery import Discovery, StaticDiscovery
 from zfoo_py.consumer.embedded_io import EmbeddedDiscovery
 from zfoo_py.consumer.hashing import task_hash
 from zfoo_py.consumer.memory_io import resident_bytes
+from zfoo_py.consumer.service import Service
 from zfoo_py.errors import ConfigError, NotReadyError, SessionClosedError
 from zfoo_py.events import Events, Undelivered
 from zfoo_py.log import rate_limited

@@ -9,7 +9,6 @@ import os
 import random
 import signal
 import sys
-import threading
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Self
 
@@ -22,6 +21,7 @@ from zfoo_py.consumer.hashing import check_key, task_hash
 from zfoo_py.engine import Engine, Parts
 from zfoo_py.errors import ConfigError, ZfooError, nearest_name
 from zfoo_py.events import Events, NodeStarted, NodeStopping
+from zfoo_py.loop_thread import LoopThread
 from zfoo_py.net import tcp_io
 from zfoo_py.net.messages import ListSessions
 from zfoo_py.protocol.packet import DEFAULT_TABLE
@@ -30,7 +30,7 @@ from zfoo_py.router.call import current_call
 from zfoo_py.router.receivers import check_provided, collect_receivers
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
     from pathlib import Path
     from types import ModuleType, TracebackType
 
@@ -125,7 +125,7 @@ class Node:
         self._state = "new"
         self._engine: Engine | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: _LoopThread | None = None
+        self._thread: LoopThread | None = None
         self._stopping: asyncio.Task[None] | None = None
         imported = [_import(name, f"app.imports[{index}]") for index, name in enumerate(config.imports)]
         if config.modules:
@@ -418,7 +418,7 @@ class Node:
 
     def __enter__(self) -> Self:
         refuse_blocking("`with Node(…)`", "use `async with Node(…)`")
-        self._thread = _LoopThread(self.id)
+        self._thread = LoopThread(self.id, new_loop())
         try:
             self._thread.call(self.start())
         except BaseException:
@@ -438,35 +438,6 @@ class Node:
 
 # Arguments of the constructor that NodeConfig does not know.
 _CONSTRUCTOR_ONLY = ("table", "balancers", "interceptors", "network", "clock", "rng", "on_start", "on_stop")
-
-
-class _LoopThread:
-    """An event loop in a thread of its own, for programs that only wait in threads."""
-
-    def __init__(self, name: str) -> None:
-        self._loop = new_loop()
-        self._thread = threading.Thread(target=self._run, name=f"zfoo_py loop of {name}", daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        self._loop.run_forever()
-
-    def call(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        """Run a coroutine on the loop and wait for it; it bounds its own waits."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
-
-    def end(self) -> None:
-        """Stop the loop, cancel what is left on it, and close it."""
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        left = asyncio.all_tasks(self._loop)  # of hooks and receivers; asyncio.run does the same
-        for task in left:
-            task.cancel()
-        if left:
-            self._loop.run_until_complete(asyncio.wait(left))
-        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
-        self._loop.close()
 
 
 def new_loop() -> asyncio.AbstractEventLoop:
