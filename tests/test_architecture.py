@@ -23,8 +23,11 @@ LONGEST_FILE_LINES = 500
 WIRING = (
     "zfoo_py/actor/",
     "zfoo_py/node.py",
+    "zfoo_py/program.py",
     "zfoo_py/engine.py",
+    "zfoo_py/supervisor.py",
     "zfoo_py/admin.py",
+    "zfoo_py/loop_thread.py",
     "zfoo_py/cli/",
     "zfoo_py/config.py",
     "zfoo_py/testing/",

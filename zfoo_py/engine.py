@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from loguru import logger
 
-from zfoo_py.actor import Abort, CoreRef, LoopFuture, Runtime
+from zfoo_py.actor import Abort, LoopFuture, Runtime
 from zfoo_py.addresses import parse_address
 from zfoo_py.admin import Admin
 from zfoo_py.consumer import messages as c
@@ -24,13 +24,14 @@ from zfoo_py.consumer.alert_actor import AlertActor
 from zfoo_py.consumer.balancer import Balancer, BalancerOptions, ServiceView
 from zfoo_py.consumer.connector_actor import ConnectorActor
 from zfoo_py.consumer.consumer import Consumer
-from zfoo_py.consumer.consumer_actor import ConsumerActor, Service
+from zfoo_py.consumer.consumer_actor import ConsumerActor
 from zfoo_py.consumer.directory_actor import DirectoryActor
 from zfoo_py.consumer.discovery import Discovery, StaticDiscovery
 from zfoo_py.consumer.embedded_io import EmbeddedDiscovery
 from zfoo_py.consumer.hashing import task_hash
 from zfoo_py.consumer.memory_io import resident_bytes
 from zfoo_py.consumer.policies.user_policy import made
+from zfoo_py.consumer.service import Service
 from zfoo_py.errors import ConfigError, NotReadyError, SessionClosedError
 from zfoo_py.events import Events, Undelivered
 from zfoo_py.log import rate_limited
@@ -51,6 +52,7 @@ from zfoo_py.protocol.common import (
 from zfoo_py.protocol.msgpack_codec import MsgpackCodec
 from zfoo_py.protocol.registration import Registration, ServiceName, Subscription
 from zfoo_py.router.router import Interceptor, Router
+from zfoo_py.supervisor import Supervisor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -63,12 +65,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Engine", "Parts"]
 
-# Restarts of core actors within a second after which the next one waits that long: a fault that is there at
-# once again must not spin the loop.
-MAX_RESTARTS_PER_S = 10
-
-# Messages kept for a core actor while it is being restarted; a restart takes one turn of the loop.
-RESTART_LIMIT_MESSAGES = 100_000
 
 # What worker threads get to finish their receivers after draining, before they are abandoned (daemons).
 WORKER_STOP_S = 1.0
@@ -140,12 +136,12 @@ class Engine:
             task_hash,
             parts.interceptors,
         )
-        self._restarted_at_s: list[float] = []
-        self.registry = CoreRef(RESTART_LIMIT_MESSAGES, lambda core: self._restart(core, self._spawn_registry))
-        self.consumer_ref = CoreRef(RESTART_LIMIT_MESSAGES, lambda core: self._restart(core, self._spawn_consumer))
-        self.connector = CoreRef(RESTART_LIMIT_MESSAGES, lambda core: self._restart(core, self._spawn_connector))
-        self.directory = CoreRef(RESTART_LIMIT_MESSAGES, lambda core: self._restart(core, self._spawn_directory))
-        self.alerts = CoreRef(RESTART_LIMIT_MESSAGES, lambda core: self._restart(core, self._spawn_alerts))
+        self._supervisor = Supervisor(self.runtime)
+        self.registry = self._supervisor.core(self._spawn_registry)
+        self.consumer_ref = self._supervisor.core(self._spawn_consumer)
+        self.connector = self._supervisor.core(self._spawn_connector)
+        self.directory = self._supervisor.core(self._spawn_directory)
+        self.alerts = self._supervisor.core(self._spawn_alerts)
         self._env = SessionEnv(
             registry=self.registry,
             codec=self.codec,
@@ -186,10 +182,10 @@ class Engine:
     def _spawn_registry(self) -> None:
         previous = self.registry.actor
         if not isinstance(previous, RegistryActor):
-            self._attach(self.registry, RegistryActor, self._events, on_session_down=self._session_down)
+            self._supervisor.attach(self.registry, RegistryActor, self._events, on_session_down=self._session_down)
             return
         sessions = [actor.actor_ref for actor in self.runtime.actors if isinstance(actor, SessionActor)]
-        self._attach(
+        self._supervisor.attach(
             self.registry,
             RegistryActor,
             self._events,
@@ -203,7 +199,7 @@ class Engine:
     def _spawn_consumer(self) -> None:
         # Also after a restart with fresh balancers: the registry's snapshot fills them.
         self._services = [self._service(consumed) for consumed in self._config.consumes]
-        self._attach(
+        self._supervisor.attach(
             self.consumer_ref,
             ConsumerActor,
             self.consumer_ref,
@@ -215,7 +211,7 @@ class Engine:
 
     def _spawn_connector(self) -> None:
         previous = self.connector.actor
-        actor = self._attach(
+        actor = self._supervisor.attach(
             self.connector,
             ConnectorActor,
             frozenset((consumed.module, consumed.provider) for consumed in self._config.consumes),
@@ -228,7 +224,7 @@ class Engine:
             actor.take_over(previous.links())
 
     def _spawn_alerts(self) -> None:
-        self._attach(
+        self._supervisor.attach(
             self.alerts,
             AlertActor,
             self.alerts,
@@ -243,37 +239,15 @@ class Engine:
     def _spawn_directory(self) -> None:
         previous = self.directory.actor
         if isinstance(previous, DirectoryActor):
-            self._attach(self.directory, DirectoryActor, previous.registered.items(), previous.watching.values())
+            self._supervisor.attach(
+                self.directory, DirectoryActor, previous.registered.items(), previous.watching.values()
+            )
             return
-        self._attach(self.directory, DirectoryActor)
+        self._supervisor.attach(self.directory, DirectoryActor)
         install, tell = self.router.install, self.directory
         install(DirectoryRegister, lambda session, packet: tell.tell(c.Registered(session, packet.text)))
         install(DirectoryUnregister, lambda session, packet: tell.tell(c.Unregistered(session, packet.text)))
         install(DirectoryWatch, lambda session, _: tell.tell(c.Watching(session)))
-
-    def _attach(self, core: CoreRef, actor_class: type[Any], *args: Any, **kwargs: Any) -> Any:
-        ref = self.runtime.spawn(actor_class, *args, **kwargs)
-        core.attach(ref)
-        return core.actor
-
-    def _restart(self, core: CoreRef, spawn: Callable[[], None]) -> None:
-        if self._is_stopped:
-            return
-        now_s = self.runtime.time()
-        self._restarted_at_s = [at_s for at_s in self._restarted_at_s if at_s > now_s - 1.0]
-        self._restarted_at_s.append(now_s)
-        logger.error("{} died; it is started anew", type(core.actor).__name__)
-        delay_s = 0.0 if len(self._restarted_at_s) <= MAX_RESTARTS_PER_S else 1.0
-        self.runtime.timers.call_later(delay_s, self._respawn, core, spawn)
-
-    def _respawn(self, core: CoreRef, spawn: Callable[[], None]) -> None:
-        if self._is_stopped:
-            return
-        try:
-            spawn()
-        except Exception as error:  # noqa: BLE001 - a user's balancer factory, say: the next try may succeed
-            logger.opt(exception=error).error("{} could not be started anew", type(core.actor).__name__)
-            self.runtime.timers.call_later(1.0, self._respawn, core, spawn)
 
     def _service(self, consumed: Consume) -> Service:
         options = BalancerOptions(
@@ -284,8 +258,7 @@ class Engine:
         )
         make = self._parts.balancers[consumed.balancer]
         balancer = made(consumed.balancer, make, options, clock=time.perf_counter, warn=logger.warning)
-        view = ServiceView(module=consumed.module)
-        return Service(consumed.module, consumed.provider, consumed.balancer, balancer, view)
+        return Service(consumed.module, consumed.provider, consumed.balancer, balancer, ServiceView(consumed.module))
 
     # --- sessions
 
@@ -476,6 +449,7 @@ class Engine:
     async def stop(self) -> None:
         """End every dial, session, actor, driver and worker."""
         self._is_stopped = True
+        self._supervisor.stop()
         for core in (self.registry, self.consumer_ref, self.connector, self.alerts, self.directory):
             core.detach()
         for listener in self._listeners:

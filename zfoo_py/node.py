@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import inspect
 import os
 import random
 import signal
-import sys
-import threading
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Self
 
@@ -22,17 +19,19 @@ from zfoo_py.consumer.policies.catalog import BALANCERS, check_options
 from zfoo_py.engine import Engine, Parts
 from zfoo_py.errors import ConfigError, ZfooError, nearest_name
 from zfoo_py.events import Events, NodeStarted, NodeStopping
+from zfoo_py.loop_thread import LoopThread
 from zfoo_py.net import tcp_io
 from zfoo_py.net.messages import ListSessions
+from zfoo_py.program import import_module, load, main_modules, main_name
 from zfoo_py.protocol.packet import DEFAULT_TABLE
 from zfoo_py.router.answer import Answer
 from zfoo_py.router.call import current_call
 from zfoo_py.router.receivers import check_provided, collect_receivers
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
     from pathlib import Path
-    from types import ModuleType, TracebackType
+    from types import TracebackType
 
     from zfoo_py.actor import TimerSource
     from zfoo_py.consumer.balancer import Balancer, BalancerOptions
@@ -110,7 +109,7 @@ class Node:
         if own_discovery is not None:
             discovery = None
         if config is None:
-            main = _main_name()
+            main = main_name()
             config = NodeConfig.build({}, os.environ, default_id=main, discovery=discovery, **arguments)
         elif discovery is not None or arguments:
             given = ", ".join([*arguments, *(["discovery"] if discovery is not None else [])])
@@ -126,13 +125,13 @@ class Node:
         self._state = "new"
         self._engine: Engine | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: _LoopThread | None = None
+        self._thread: LoopThread | None = None
         self._stopping: asyncio.Task[None] | None = None
-        imported = [_import(name, f"app.imports[{index}]") for index, name in enumerate(config.imports)]
+        imported = [import_module(name, f"app.imports[{index}]") for index, name in enumerate(config.imports)]
         if config.modules:
             table.declare(config.modules)
         table.resolve()
-        sources: list[Any] = list(receivers) if receivers is not None else [*imported, *_main_module()]
+        sources: list[Any] = list(receivers) if receivers is not None else [*imported, *main_modules()]
         self.receivers = collect_receivers(sources, table)
         self._check()
         self._parts = Parts(
@@ -183,7 +182,7 @@ class Node:
         check_provided(self.receivers, provided)
         for index, consumed in enumerate(config.consumes):
             if ":" in consumed.balancer and consumed.balancer not in self._balancers:
-                self._balancers[consumed.balancer] = _load(consumed.balancer, f"consumer[{index}].balancer")
+                self._balancers[consumed.balancer] = load(consumed.balancer, f"consumer[{index}].balancer")
             if consumed.balancer not in self._balancers:
                 msg = f"there is no balancer {consumed.balancer!r}; there are {', '.join(sorted(self._balancers))}"
                 nearest = nearest_name(consumed.balancer, self._balancers)
@@ -423,7 +422,7 @@ class Node:
 
     def __enter__(self) -> Self:
         refuse_blocking("`with Node(…)`", "use `async with Node(…)`")
-        self._thread = _LoopThread(self.id)
+        self._thread = LoopThread(self.id, new_loop())
         try:
             self._thread.call(self.start())
         except BaseException:
@@ -445,35 +444,6 @@ class Node:
 _CONSTRUCTOR_ONLY = ("table", "balancers", "interceptors", "network", "clock", "rng", "on_start", "on_stop")
 
 
-class _LoopThread:
-    """An event loop in a thread of its own, for programs that only wait in threads."""
-
-    def __init__(self, name: str) -> None:
-        self._loop = new_loop()
-        self._thread = threading.Thread(target=self._run, name=f"zfoo_py loop of {name}", daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        self._loop.run_forever()
-
-    def call(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        """Run a coroutine on the loop and wait for it; it bounds its own waits."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
-
-    def end(self) -> None:
-        """Stop the loop, cancel what is left on it, and close it."""
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        left = asyncio.all_tasks(self._loop)  # of hooks and receivers; asyncio.run does the same
-        for task in left:
-            task.cancel()
-        if left:
-            self._loop.run_until_complete(asyncio.wait(left))
-        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
-        self._loop.close()
-
-
 def new_loop() -> asyncio.AbstractEventLoop:
     """Return a uvloop, or asyncio's where there is none."""
     try:
@@ -492,44 +462,3 @@ async def _call_hook(hook: Hook | None, node: Node) -> None:
 
 def _log_subscriber(handler: Callable[..., object], event: Event, error: BaseException) -> None:
     logger.opt(exception=error).error("subscriber {!r} raised at {!r}", handler, event)
-
-
-def _import(name: str, path: str) -> ModuleType:
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        msg = f"cannot import {name!r} ({error}): is its folder in PYTHONPATH?"
-        raise ConfigError(msg, path=path) from error
-
-
-def _load(name: str, path: str) -> Any:
-    """Return what ``module:Class`` names.
-
-    Raises:
-        ConfigError: there is none, or it cannot be called.
-    """
-    module_name, _, attribute = name.partition(":")
-    module = _import(module_name, path)
-    found = getattr(module, attribute, None)
-    if not callable(found):
-        msg = f"{module_name!r} has no class {attribute!r}"
-        raise ConfigError(
-            msg, path=path, nearest=nearest_name(attribute, (one for one in vars(module) if one[0] != "_"))
-        )
-    return found
-
-
-def _main_module() -> list[ModuleType]:
-    """Return the program's main module, if it can hold receivers (the command line loads another one)."""
-    main = sys.modules.get("__main__")
-    return [main] if main is not None and hasattr(main, "__file__") else []
-
-
-def _main_name() -> str:
-    """Return the main program's name, for a node that was given none."""
-    main = sys.modules.get("__main__")
-    file = getattr(main, "__file__", None)
-    spec = getattr(main, "__spec__", None)
-    if spec is not None and spec.name and not spec.name.endswith("__main__"):
-        return str(spec.name).rpartition(".")[2]
-    return os.path.splitext(os.path.basename(file))[0] if file else "node"  # noqa: PTH119, PTH122 - two texts

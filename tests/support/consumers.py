@@ -13,9 +13,10 @@ from tests.support.sessions import Recorder
 from zfoo_py.actor import CoreRef
 from zfoo_py.consumer import messages as c
 from zfoo_py.consumer.balancer import Balancer, BalancerOptions, Provider, ServiceView
-from zfoo_py.consumer.consumer_actor import ConsumerActor, Service
+from zfoo_py.consumer.consumer_actor import ConsumerActor
 from zfoo_py.consumer.policies.catalog import BALANCERS
 from zfoo_py.consumer.ring import HashRing
+from zfoo_py.consumer.service import Service
 from zfoo_py.events import Event, Events
 from zfoo_py.net import messages as m
 from zfoo_py.protocol.packet import Packet

@@ -10,7 +10,7 @@ from loguru import logger
 
 from zfoo_py.actor import CoreActor
 from zfoo_py.consumer import messages as c
-from zfoo_py.consumer.balancer import Provider, ServiceView
+from zfoo_py.consumer.balancer import Provider
 from zfoo_py.consumer.figures import ConsumerFigures
 from zfoo_py.consumer.in_flight import let_go
 from zfoo_py.consumer.membership import Joined, Left, Membership
@@ -33,14 +33,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from zfoo_py.actor import CoreRef
-    from zfoo_py.consumer.balancer import Balancer
-    from zfoo_py.consumer.change_log import ChangeReport
-    from zfoo_py.consumer.explain import Explanation
     from zfoo_py.consumer.membership import Change
+    from zfoo_py.consumer.service import Service
     from zfoo_py.events import Events
     from zfoo_py.router.answer import Answer
 
-__all__ = ["ConsumerActor", "Service"]
+__all__ = ["ConsumerActor"]
 
 # An order that was never written is picked again at most this often: once for the session that has just died,
 # and twice for bad luck in a rolling restart.
@@ -53,16 +51,6 @@ TICK_S = 1.0
 # Entries that one turn of the background sweep looks at, over all service types: at 1.5 µs each, at the worst, it stays
 # under 1 ms, and 100,000 entries are swept in 200 turns.
 SWEEP_ENTRIES_PER_TURN = 500
-
-
-class Service(msgspec.Struct, eq=False):
-    """One consumed service type: its module, the provider group it calls, its policy and what the policy sees."""
-
-    module: str
-    group: str
-    balancer_name: str
-    balancer: Balancer
-    view: ServiceView
 
 
 class ConsumerActor(CoreActor):
@@ -119,10 +107,10 @@ class ConsumerActor(CoreActor):
             m.VersionIs: self._version_is,
             c.RegistryRestarted: self._subscribe,
             c.WhenReady: self._when_ready,
-            c.TakeStats: self._take_stats,
-            c.TakeFigures: self._take_figures,
-            c.Explain: self._explain,
-            c.ExplainChange: self._explain_change,
+            c.TakeStats: lambda _: self._figures().as_dict(),
+            c.TakeFigures: lambda order: order.to.tell(self._figures()),
+            c.Explain: lambda question: self._observer.explain(question.module, question.key),
+            c.ExplainChange: lambda question: self._observer.explain_change(question.version, self.runtime.time()),
             c.Tick: self._tick,
             c.Sweep: self._sweep,
         }
@@ -497,12 +485,6 @@ class ConsumerActor(CoreActor):
         """Asks forwarded to a session so far. O(providers)."""
         return self._observer.picks(self._members.providers) - self.sends
 
-    def _take_stats(self, _: c.TakeStats) -> dict[str, Any]:
-        return self._figures().as_dict()
-
-    def _take_figures(self, order: c.TakeFigures) -> None:
-        order.to.tell(self._figures())
-
     def _figures(self) -> ConsumerFigures:
         return ConsumerFigures(
             membership_version=self.version,
@@ -513,9 +495,3 @@ class ConsumerActor(CoreActor):
             failed_turns=self.failures,
             services=self._observer.figures(self.runtime.time(), self._members.providers),
         )
-
-    def _explain(self, question: c.Explain) -> Explanation:
-        return self._observer.explain(question.module, question.key)
-
-    def _explain_change(self, question: c.ExplainChange) -> tuple[ChangeReport, ...]:
-        return self._observer.explain_change(question.version, self.runtime.time())

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
     from zfoo_py.consumer.balancer import Provider
     from zfoo_py.consumer.change_log import ChangeReport
-    from zfoo_py.consumer.consumer_actor import Service
     from zfoo_py.consumer.explain import Explanation
     from zfoo_py.consumer.hashing import CacheKey, Key
+    from zfoo_py.consumer.service import Service
 
 __all__ = ["Observer"]
 
