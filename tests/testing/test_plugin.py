@@ -98,6 +98,15 @@ def test_what_zfoo_py_new_writes_passes(run):
     assert counts == {"passed": 1}, text
 
 
+def test_the_tests_in_the_docs_pass(run):
+    """docs/testing.md shows tests of the hello.py above."""
+    page = (ROOT / "docs" / "testing.md").read_text(encoding="utf-8")
+    blocks = [block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "async def test_" in block]
+    run.write("test_hello.py", "\n\n".join(blocks))
+    counts, text = run()
+    assert counts == {"passed": 2}, text
+
+
 @pytest.mark.parametrize("other", ["pytest_asyncio", "anyio"])
 @pytest.mark.parametrize("marked", [False, True])
 def test_other_plugins_for_coroutines_are_not_in_the_way(run, other, marked):
