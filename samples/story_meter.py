@@ -13,7 +13,7 @@ __all__ = ["PROVIDER_HEADER", "SERVICE_HEADER", "Meter", "Rate", "percentiles", 
 # Rates and latencies are of the last two seconds: steady enough to read, and a kill shows at once.
 WINDOW_S = 2.0
 PROVIDER_HEADER = ("provider", "offers", "keys", "asks/s", "p50", "p99", "memory")
-SERVICE_HEADER = ("cache of", "keys", "hits", "share", "evicted: down", "join", "full", "expired", "memory")
+SERVICE_HEADER = ("cache of", "keys", "hits", "hit %", "evicted: down", "join", "full", "expired", "memory")
 
 
 class Rate(NamedTuple):

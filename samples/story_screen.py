@@ -33,7 +33,7 @@ STYLES = {
 }
 # In a table: room for "99,999", and the columns that a narrow terminal does without.
 NARROWEST_CELL = 6
-FIRST_TO_GO = ("offers", "share", "memory", "expired")
+FIRST_TO_GO = ("offers", "hit %", "memory", "expired")
 KEYS_HINT = "k kill  a add  e explain  q quit"
 
 

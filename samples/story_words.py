@@ -157,8 +157,8 @@ def verdict(report: Report) -> list[Line]:
     lines = [
         Line(
             "fact",
-            f"{counted(report.asks, 'ask')}: {report.answered:,} answered, {sum(report.failed.values()):,} failed "
-            f"({_by_name(report.failed)}); misroutes {report.misroutes:,}, wrong owner {report.wrong_owner:,}; "
+            f"{counted(report.asks, 'ask')}: {report.answered:,} answered, {sum(report.failed.values()):,} failed"
+            f"{_by_name(report.failed)}; misroutes {report.misroutes:,}, wrong owner {report.wrong_owner:,}; "
             f"{counted(report.moved_keys, 'key')} moved, {report.needless_moves:,} of them needlessly; {exact}",
         )
     ]
@@ -182,7 +182,8 @@ def last_word(report: Report) -> Line:
 
 
 def _by_name(failed: Mapping[str, int]) -> str:
-    return ", ".join(f"{name} {count:,}" for name, count in failed.items()) or "-"
+    names = ", ".join(f"{name} {count:,}" for name, count in failed.items())
+    return f" ({names})" if names else ""
 
 
 # --------------------------------------------------------------------------------------------------- to a person

@@ -72,7 +72,7 @@ def test_a_row_for_each_cache():
             "cache of": "visits",
             "keys": "2,000",
             "hits": "900",
-            "share": "90%",
+            "hit %": "90%",
             "evicted: down": "1",
             "join": "2",
             "full": "3",

@@ -109,7 +109,7 @@ def test_a_right_verdict_and_a_wrong_one():
     journal = quiet()
     right = check(journal, islice(synthetic(5), 600))
     (fact,) = story_words.verdict(right)
-    assert fact.text.startswith("1,800 asks: 1,800 answered, 0 failed (-); misroutes 0, wrong owner 0; 0 keys moved, ")
+    assert fact.text.startswith("1,800 asks: 1,800 answered, 0 failed; misroutes 0, wrong owner 0; 0 keys moved, ")
     assert fact.text.endswith("every count is exact")
     assert story_words.last_word(right) == ("right", "verdict: right")
     for record in journal:
