@@ -96,7 +96,8 @@ def header(seed: int, trace: str | None, balancer: str | None, balancers: Mappin
         "trace": trace,
         "balancer": balancer or "as configured",
         "balancers": dict(balancers),
-        "keeps_keys": {module: KEEPS_KEYS.get(name, True) for module, name in balancers.items()},
+        # Of a policy of one's own, module:Class, nobody here knows that it follows the ring.
+        "keeps_keys": {module: KEEPS_KEYS.get(name, ":" not in name) for module, name in balancers.items()},
     }
 
 
