@@ -223,6 +223,7 @@ class Engine:
             reconnect_min_s=self._limits.reconnect_min_s,
             reconnect_max_s=self._limits.reconnect_max_s,
             jitter=self._random.random,
+            reweighed=lambda sid, weight: self.registry.tell(m.Reweighed(sid, weight)),
         )
         if isinstance(previous, ConnectorActor):
             actor.take_over(previous.links())
@@ -243,11 +244,17 @@ class Engine:
     def _spawn_directory(self) -> None:
         previous = self.directory.actor
         if isinstance(previous, DirectoryActor):
-            self._attach(self.directory, DirectoryActor, previous.registered.items(), previous.watching.values())
+            self._attach(
+                self.directory,
+                DirectoryActor,
+                previous.registered.items(),
+                previous.watching.values(),
+                previous.weights,
+            )
             return
         self._attach(self.directory, DirectoryActor)
         install, tell = self.router.install, self.directory
-        install(DirectoryRegister, lambda session, packet: tell.tell(c.Registered(session, packet.text)))
+        install(DirectoryRegister, lambda session, packet: tell.tell(c.Registered(session, packet.text, packet.weight)))
         install(DirectoryUnregister, lambda session, packet: tell.tell(c.Unregistered(session, packet.text)))
         install(DirectoryWatch, lambda session, _: tell.tell(c.Watching(session)))
 
@@ -296,6 +303,7 @@ class Engine:
             node_id=self._config.id,
             registration=self._registration_text,
             max_frame_bytes=self._limits.max_frame_bytes,
+            weight=self._config.weight,
             consumes=[f"{consumed.module}-{consumed.provider}" for consumed in self._config.consumes],
         )
 
@@ -373,7 +381,7 @@ class Engine:
         if config.provides or config.consumes:
             await self._discovery.start(self.connector.tell, watch=bool(config.consumes))
         if config.provides:
-            self._discovery.register(self._registration_text)
+            self._discovery.register(self._registration_text, weight=config.weight)
         if config.consumes:
             await self._wait_ready()
 

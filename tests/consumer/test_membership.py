@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.consumers import registration
-from zfoo_py.consumer.membership import Joined, Left, Membership
+from zfoo_py.consumer.membership import Joined, Left, Membership, Reweighed
 from zfoo_py.errors import ConfigError
 from zfoo_py.net.messages import ProviderUp
 
@@ -43,6 +43,23 @@ def test_what_a_snapshot_no_longer_holds():
         members.up(up(sid))
     assert members.missing_from([2, 9]) == [1, 3]
     assert members.missing_from([]) == [1, 2, 3]
+
+
+def test_the_weight_is_what_the_session_that_came_last_has_said():
+    """A node that restarts with another weight before its old session is noticed dead; in any order of repetition."""
+    members = Membership()
+    old, new = up(1), ProviderUp(2, registration(1), "ref 2", 3)
+    [joined] = members.up(old)
+    assert joined.provider.weight == 1
+    assert members.up(new) == [Reweighed(joined.provider)]
+    assert joined.provider.weight == 3
+    assert members.up(old) == members.up(new) == []
+    assert members.up(ProviderUp(2, registration(1), "ref 2", 5)) == [Reweighed(joined.provider)]
+    assert members.down(1, "lost") == []
+    [left] = members.down(2, "lost")
+    assert (left.provider.weight, members._weights) == (5, {})
+    [again] = members.up(up(3))
+    assert again.provider.weight == 1
 
 
 STEPS = st.lists(st.tuples(st.booleans(), st.integers(1, 6)), max_size=40)

@@ -409,8 +409,12 @@ class ConsumerActor(CoreActor):
         for change in changes:
             if isinstance(change, Joined):
                 self._joined(change, version)
-            else:
+            elif isinstance(change, Left):
                 self._left(change, version)
+            else:
+                for service in self._services_of(change.provider):
+                    service.view = service.view.joined(change.provider, version)
+                    self._tell_policy(service, service.balancer.on_weight, change.provider)
 
     def _joined(self, change: Joined, version: int) -> None:
         provider = change.provider

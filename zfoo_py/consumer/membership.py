@@ -14,7 +14,7 @@ from zfoo_py.consumer.balancer import Provider
 if TYPE_CHECKING:
     from zfoo_py.net.messages import ProviderUp
 
-__all__ = ["Change", "Joined", "Left", "Membership"]
+__all__ = ["Change", "Joined", "Left", "Membership", "Reweighed"]
 
 
 class Joined(NamedTuple):
@@ -32,7 +32,13 @@ class Left(NamedTuple):
     reason: str
 
 
-Change = Joined | Left
+class Reweighed(NamedTuple):
+    """A provider that is there has another weight now: that of the session that came last."""
+
+    provider: Provider
+
+
+Change = Joined | Left | Reweighed
 
 
 class Membership:
@@ -46,6 +52,7 @@ class Membership:
     def __init__(self) -> None:
         self.providers: dict[str, Provider] = {}
         self.by_sid: dict[int, Provider] = {}
+        self._weights: dict[int, int] = {}  # what each session's Hello, or discovery after it, has said
 
     def up(self, up: ProviderUp) -> list[Change]:
         """A session to a provider is ready. O(its sessions).
@@ -65,15 +72,29 @@ class Membership:
                 services=frozenset((service.module, service.name) for service in registration.provides),
             )
         self.by_sid[up.sid] = provider
-        return [Joined(provider, up.sid)] if provider.add_session(up.sid, up.ref) else []
+        self._weights[up.sid] = up.weight
+        if provider.add_session(up.sid, up.ref):
+            provider.weight = up.weight
+            return [Joined(provider, up.sid)]
+        return self._weigh(provider)
 
     def down(self, sid: int, reason: str) -> list[Change]:
         """A session is lost; one that is not known changes nothing. O(the provider's sessions)."""
         provider = self.by_sid.pop(sid, None)
-        if provider is None or not provider.drop_session(sid):
+        self._weights.pop(sid, None)
+        if provider is None:
             return []
+        if not provider.drop_session(sid):
+            return self._weigh(provider)
         del self.providers[provider.ring_name]
         return [Left(provider, sid, reason)]
+
+    def _weigh(self, provider: Provider) -> list[Change]:
+        last_sid, _ = provider.sessions[-1]
+        if provider.weight == self._weights[last_sid]:
+            return []
+        provider.weight = self._weights[last_sid]
+        return [Reweighed(provider)]
 
     def missing_from(self, sids: Iterable[int]) -> list[int]:
         """The known sessions that are not among these. O(sessions)."""
