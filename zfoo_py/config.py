@@ -5,6 +5,7 @@
     [node]                                  [discovery]
     id = "visits-1"                         kind = "embedded"             # or "static"
     admin_path = "" # a Unix socket         [alerts]  # see zfoo_py.alert_limits
+    ring_identity = "registration"
     [server]                                address = "127.0.0.1:12399"   # embedded: where it listens
     address = "127.0.0.1:0"                 host = false                  # embedded: this node hosts it
     weight = 1
@@ -52,6 +53,9 @@ DEFAULT_BALANCER: Final = "cached-consistent-hash"
 # Sixteen times another one's share: more than that apart, machines should not serve one module as equals. A provider of
 # weight w has 200 w points on the ring, so one more of it costs each consumer a turn of w times 0.3 ms.
 MAX_WEIGHT: Final = 16
+
+# What a consumer's rings hash: the registration, as Java peers do, or the node's id alone.
+RING_IDENTITIES: Final = ("registration", "node-id")
 
 # ---------------------------------------------------------------------------------------------- names
 
@@ -158,6 +162,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 class _Node(msgspec.Struct, frozen=True):
     id: str = ""
     admin_path: str = ""
+    ring_identity: str = RING_IDENTITIES[0]
 
 
 class _Server(msgspec.Struct, frozen=True):
@@ -197,6 +202,7 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     id: str = "node"
     address: str | None = None
     weight: int = 1
+    ring_identity: str = RING_IDENTITIES[0]
     provides: tuple[Provide, ...] = ()
     consumes: tuple[Consume, ...] = ()
     discovery: DiscoveryConfig = DiscoveryConfig()
@@ -230,9 +236,9 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     ) -> NodeConfig:
         """Merge `data` (as read from TOML), `env` and `arguments`, and check the whole.
 
-        Arguments: id=, address=, weight=, provides=[module | name | (module, name) | Provide], consumes=[module |
-        name | (module, provider) | (module, provider, balancer) | Consume], discovery=(kind | mapping |
-        DiscoveryConfig), imports=, modules=, and every limit by its name. None means: not given. Lists replace, tables
+        Arguments: id=, ring_identity=, address=, weight=, provides=[module | name | (module, name) | Provide],
+        consumes=[module | name | (module, provider) | (module, provider, balancer) | Consume], discovery=(kind |
+        mapping | DiscoveryConfig), imports=, modules=, and every limit by its name. None means: not given. Lists replace, tables
         merge.
 
         Raises:
@@ -256,6 +262,7 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
             id=check_name(document.node.id or default_id, "id", path="node.id"),
             address=address,
             weight=_checked_weight(document.server.weight),
+            ring_identity=_checked_identity(document.node.ring_identity),
             provides=provides,
             consumes=consumes,
             discovery=_checked_discovery(document.discovery, is_consumer=bool(consumes)),
@@ -276,6 +283,7 @@ _ARGUMENTS: Final[Mapping[str, tuple[str, ...]]] = {
     "admin_path": ("node", "admin_path"),
     "alerts": ("alerts",),
     "weight": ("server", "weight"),
+    "ring_identity": ("node", "ring_identity"),
     "provides": ("provider",),
     "consumes": ("consumer",),
     "discovery": ("discovery",),
@@ -419,6 +427,13 @@ def _checked_weight(weight: int) -> int:
         text = f"must be 1 to {MAX_WEIGHT}, got {weight}: a provider of weight 2 gets twice the keys of one of weight 1"
         raise ConfigError(text, path="server.weight")
     return weight
+
+
+def _checked_identity(name: str) -> str:
+    if name not in RING_IDENTITIES:
+        text = f'{name!r} is neither "registration", which Java peers share, nor "node-id"'
+        raise ConfigError(text, path="node.ring_identity", nearest=nearest_name(name, RING_IDENTITIES))
+    return name
 
 
 def _positive(table: T, path: str) -> T:

@@ -211,6 +211,7 @@ class Engine:
             self._services,
             self._events,
             self._undelivered,
+            self._config.ring_identity,
         )
 
     def _spawn_connector(self) -> None:
