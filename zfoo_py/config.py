@@ -5,8 +5,10 @@
     [node]                                  [discovery]
     id = "visits-1"                         kind = "embedded"             # or "static"
     admin_path = "" # a Unix socket         [alerts]  # see zfoo_py.alert_limits
+    ring_identity = "registration"
     [server]                                address = "127.0.0.1:12399"   # embedded: where it listens
     address = "127.0.0.1:0"                 host = false                  # embedded: this node hosts it
+    weight = 1
     [[provider]]                            addresses = []                # static: "host:port" of providers
     module = "visits"                       [app]
     name = "visits"                         imports = []                  # Python modules to load
@@ -47,6 +49,13 @@ DEFAULT_DISCOVERY_ADDRESS: Final = "127.0.0.1:12399"
 DEFAULT_SERVER_ADDRESS: Final = "127.0.0.1:0"
 # A key keeps its provider, and a known key costs one dict lookup. zfoo's default is the uncached one.
 DEFAULT_BALANCER: Final = "cached-consistent-hash"
+
+# Sixteen times another one's share: more than that apart, machines should not serve one module as equals. A provider of
+# weight w has 200 w points on the ring, so one more of it costs each consumer a turn of w times 0.3 ms.
+MAX_WEIGHT: Final = 16
+
+# What a consumer's rings hash: the registration, as Java peers do, or the node's id alone.
+RING_IDENTITIES: Final = ("registration", "node-id")
 
 # ---------------------------------------------------------------------------------------------- names
 
@@ -153,10 +162,12 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 class _Node(msgspec.Struct, frozen=True):
     id: str = ""
     admin_path: str = ""
+    ring_identity: str = RING_IDENTITIES[0]
 
 
 class _Server(msgspec.Struct, frozen=True):
     address: str = ""
+    weight: int = 1
 
 
 class _App(msgspec.Struct, frozen=True):
@@ -184,11 +195,14 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     """The configuration of one node, checked and complete; plain values only.
 
     `address` is None for a node that does not listen. `modules` is what `PacketTable.declare` takes. `admin_path` is a
-    Unix socket for ``zfoo-py stats``, ``route`` and ``ring``; "": none.
+    Unix socket for ``zfoo-py stats``, ``route`` and ``ring``; "": none. `weight` is the node's share, in parts of those
+    of other providers.
     """
 
     id: str = "node"
     address: str | None = None
+    weight: int = 1
+    ring_identity: str = RING_IDENTITIES[0]
     provides: tuple[Provide, ...] = ()
     consumes: tuple[Consume, ...] = ()
     discovery: DiscoveryConfig = DiscoveryConfig()
@@ -222,9 +236,10 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     ) -> NodeConfig:
         """Merge `data` (as read from TOML), `env` and `arguments`, and check the whole.
 
-        Arguments: id=, address=, provides=[module | name | (module, name) | Provide], consumes=[module | name |
-        (module, provider) | (module, provider, balancer) | Consume], discovery=(kind | mapping | DiscoveryConfig),
-        imports=, modules=, and every limit by its name. None means: not given. Lists replace, tables merge.
+        Arguments: id=, ring_identity=, address=, weight=, provides=[module | name | (module, name) | Provide],
+        consumes=[module | name | (module, provider) | (module, provider, balancer) | Consume], discovery=(kind |
+        mapping | DiscoveryConfig), imports=, modules=, and every limit by its name. None means: not given. Lists replace, tables
+        merge.
 
         Raises:
             ConfigError: with the key's path and the nearest valid name.
@@ -246,6 +261,8 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
         return cls(
             id=check_name(document.node.id or default_id, "id", path="node.id"),
             address=address,
+            weight=_checked_weight(document.server.weight),
+            ring_identity=_checked_identity(document.node.ring_identity),
             provides=provides,
             consumes=consumes,
             discovery=_checked_discovery(document.discovery, is_consumer=bool(consumes)),
@@ -265,6 +282,8 @@ _ARGUMENTS: Final[Mapping[str, tuple[str, ...]]] = {
     "address": ("server", "address"),
     "admin_path": ("node", "admin_path"),
     "alerts": ("alerts",),
+    "weight": ("server", "weight"),
+    "ring_identity": ("node", "ring_identity"),
     "provides": ("provider",),
     "consumes": ("consumer",),
     "discovery": ("discovery",),
@@ -401,6 +420,20 @@ def _checked_discovery(discovery: DiscoveryConfig, *, is_consumer: bool) -> Disc
         raise ConfigError('belongs to kind "static"; "embedded" has one address', path="discovery.addresses")
     parse_address(discovery.address, path="discovery.address", port_zero=discovery.host)
     return discovery
+
+
+def _checked_weight(weight: int) -> int:
+    if not 1 <= weight <= MAX_WEIGHT:
+        text = f"must be 1 to {MAX_WEIGHT}, got {weight}: a provider of weight 2 gets twice the keys of one of weight 1"
+        raise ConfigError(text, path="server.weight")
+    return weight
+
+
+def _checked_identity(name: str) -> str:
+    if name not in RING_IDENTITIES:
+        text = f'{name!r} is neither "registration", which Java peers share, nor "node-id"'
+        raise ConfigError(text, path="node.ring_identity", nearest=nearest_name(name, RING_IDENTITIES))
+    return name
 
 
 def _positive(table: T, path: str) -> T:

@@ -207,6 +207,7 @@ class Engine:
             self._services,
             self._events,
             self._undelivered,
+            self._config.ring_identity,
         )
 
     def _spawn_connector(self) -> None:
@@ -219,6 +220,7 @@ class Engine:
             reconnect_min_s=self._limits.reconnect_min_s,
             reconnect_max_s=self._limits.reconnect_max_s,
             jitter=self._random.random,
+            reweighed=lambda sid, weight: self.registry.tell(m.Reweighed(sid, weight)),
         )
         if isinstance(previous, ConnectorActor):
             actor.take_over(previous.links())
@@ -239,13 +241,12 @@ class Engine:
     def _spawn_directory(self) -> None:
         previous = self.directory.actor
         if isinstance(previous, DirectoryActor):
-            self._supervisor.attach(
-                self.directory, DirectoryActor, previous.registered.items(), previous.watching.values()
-            )
+            known = (previous.registered.items(), previous.watching.values(), previous.weights)
+            self._supervisor.attach(self.directory, DirectoryActor, *known)
             return
         self._supervisor.attach(self.directory, DirectoryActor)
         install, tell = self.router.install, self.directory
-        install(DirectoryRegister, lambda session, packet: tell.tell(c.Registered(session, packet.text)))
+        install(DirectoryRegister, lambda session, packet: tell.tell(c.Registered(session, packet.text, packet.weight)))
         install(DirectoryUnregister, lambda session, packet: tell.tell(c.Unregistered(session, packet.text)))
         install(DirectoryWatch, lambda session, _: tell.tell(c.Watching(session)))
 
@@ -269,6 +270,7 @@ class Engine:
             node_id=self._config.id,
             registration=self._registration_text,
             max_frame_bytes=self._limits.max_frame_bytes,
+            weight=self._config.weight,
             consumes=[f"{consumed.module}-{consumed.provider}" for consumed in self._config.consumes],
         )
 
@@ -346,7 +348,7 @@ class Engine:
         if config.provides or config.consumes:
             await self._discovery.start(self.connector.tell, watch=bool(config.consumes))
         if config.provides:
-            self._discovery.register(self._registration_text)
+            self._discovery.register(self._registration_text, weight=config.weight)
         if config.consumes:
             await self._wait_ready()
 

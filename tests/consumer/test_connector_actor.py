@@ -34,6 +34,7 @@ class Connector:
         self.jitter = jitter
         self.me = CoreRef(1000, lambda _: None)
         self.dials = Dials(self.tell)
+        self.reweighed = []
         self.spawn()
 
     def spawn(self):
@@ -41,7 +42,8 @@ class Connector:
         previous = self.me.actor
         bounds = {"reconnect_min_s": FIRST_S, "reconnect_max_s": LAST_S}
         jitter = lambda: self.jitter  # noqa: E731
-        self.me.attach(self.runtime.spawn(ConnectorActor, consumes, self.dials.dial, jitter=jitter, **bounds))
+        how = {"jitter": jitter, "reweighed": lambda *news: self.reweighed.append(news), **bounds}
+        self.me.attach(self.runtime.spawn(ConnectorActor, consumes, self.dials.dial, **how))
         if previous is not None:
             self.me.actor.take_over(previous.links())
 
@@ -382,3 +384,17 @@ def test_an_empty_discovery_leaves_nothing_to_try_and_an_unheard_one_everything(
     assert not unheard.done()
     world.announce(snapshot=True)
     assert unheard.done()
+
+
+def test_only_another_weight_of_a_provider_that_is_connected_is_news():
+    """At the start of a session its Hello says the weight, so what was announced before need not be told."""
+    world = Connector()
+    one, other = target(1), target(2)
+    world.announce(one, other, weights={one: 3})
+    session = world.dials.up(one)
+    for weights in ({one: 3}, {one: 4, other: 2}, {one: 4}, {}):
+        world.announce(one, other, weights=weights)
+    assert world.reweighed == [(session.sid, 4), (session.sid, 1)]
+    session.is_up = False
+    world.announce(one, weights={one: 7})
+    assert len(world.reweighed) == 2

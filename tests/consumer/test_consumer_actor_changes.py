@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.consumers import ConsumerWorld, owner, registration, service
 from zfoo_py.consumer.balancer import Provider
+from zfoo_py.consumer.ring import HashRing
 from zfoo_py.events import Alert
 from zfoo_py.net import messages as m
 
@@ -140,6 +141,61 @@ def test_with_the_last_provider_of_a_type_its_ring_and_its_memory_go_and_no_othe
         world.later()
     assert world.stats()["services"]["visits"]["estimated_bytes"] == 0
     assert world.stats()["services"]["pages"]["ring_points"] == 200
+
+
+# ---------------------------------------------------------------------------------------------------- weights
+def weighted(names, key):
+    """Whom a consumer that starts now would pick."""
+    ring = HashRing()
+    for name, weight in names.items():
+        ring.add(name, 200 * weight)
+    return ring.owner(key)
+
+
+def picks(world):
+    """Ask one after the other, so that no bound is met."""
+    found = {}
+    for key in KEYS:
+        answer = world.ask(key)
+        found[key] = answer.provider
+        answer.settle(None)
+    return found
+
+
+@pytest.mark.parametrize("policy", ["cached-consistent-hash", "consistent-hash", "bounded-consistent-hash"])
+def test_another_weight_of_the_same_registration_changes_the_ring_like_any_change(policy):
+    """Told of the session that is there, or by another session to the same provider."""
+    world = ConsumerWorld(service("visits", policy))
+    names = {registration(sid).ring_name: 1 for sid in (1, 2, 3)}
+    for sid in (1, 2, 3):
+        world.up(sid)
+    before = picks(world)
+    for sid, number, weight in ((2, 2, 4), (2, 2, 2), (9, 3, 3)):
+        changed = registration(number).ring_name
+        heavier = weight > names[changed]
+        names[changed] = weight
+        ref = world.refs.get(sid, world.refs[number])
+        world.providers[sid] = m.ProviderUp(sid, registration(number), ref, weight)
+        world._change(world.providers[sid], run=True)
+        now = picks(world)
+        assert now == {key: weighted(names, key) for key in KEYS}
+        assert {(now if heavier else before)[key] for key in KEYS if now[key] != before[key]} == {changed}
+        assert world.stats()["services"]["visits"]["ring_points"] >= 200 * sum(names.values()) - 5
+        before = now
+    assert world.actor.version == 6
+    world.snapshot()
+    assert picks(world) == before
+
+
+@pytest.mark.parametrize("policy", ["least-pending", "bounded-consistent-hash"])
+def test_another_weight_forgets_no_ask_in_flight(policy):
+    world = ConsumerWorld(service("visits", policy))
+    ref = world.up(1)
+    for key in range(5):
+        world.ask(key)
+    world._change(m.ProviderUp(1, registration(1), ref, 3), run=True)
+    in_flight = world.actor._services["visits"].balancer.in_flight
+    assert list(in_flight.counts.values()) == [in_flight.total] == [5]
 
 
 # --------------------------------------------------------------------------------------------- the watchdog

@@ -8,6 +8,7 @@ from tests.support.actors import step_runtime
 from tests.support.consumers import registration
 from tests.support.discovery import FakeSession
 from zfoo_py.actor import CoreRef
+from zfoo_py.config import MAX_WEIGHT
 from zfoo_py.consumer import messages as c
 from zfoo_py.consumer.directory_actor import (
     MAX_PUSH_CHARS,
@@ -220,3 +221,34 @@ def test_a_new_directory_goes_on_with_registrations_and_watchers():
     world.session(B)
     world.down(a)
     assert watcher.sent[1:] == [joined(B), DirectoryChange(lost=[A])]
+
+
+def test_weights_travel_beside_the_registrations_and_end_with_them():
+    world = Directory()
+    a = world.session(A)
+    watcher = world.session(watch=True)
+    b = world.session()
+    world.tell(c.Registered(b, B, 3))
+    world.tell(c.Registered(b, B, 3))
+    late = world.session(watch=True)
+    world.tell(c.Registered(b, B, 1))
+    world.tell(c.Registered(a, A, 2))
+    world.down(a)
+    assert watcher.sent[1:] == [
+        DirectoryChange(joined=[B], weights=[3]),
+        joined(B),
+        DirectoryChange(joined=[A], weights=[2]),
+        DirectoryChange(lost=[A]),
+    ]
+    assert late.sent[0] == DirectoryChange(joined=[A, B], snapshot=True, weights=[1, 3])
+    assert world.me.actor.weights == {}
+
+
+@pytest.mark.parametrize("weight", [0, -1, MAX_WEIGHT + 1])
+def test_a_weight_that_is_none_is_refused_in_words(weight):
+    world = Directory()
+    session = world.session()
+    world.tell(c.Registered(session, A, weight))
+    [answer] = session.sent
+    assert f"a weight is 1 to {MAX_WEIGHT}, not {weight}" in answer.message
+    assert world.texts == []

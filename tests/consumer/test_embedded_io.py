@@ -255,3 +255,13 @@ def test_a_life_on_a_real_loop():
         return world.client.trouble()
 
     assert "no discovery answers" in asyncio.run(life())
+
+
+def test_weights_go_out_with_the_registration_and_come_in_with_those_that_joined():
+    world = World()
+    session = world.up()
+    world.client.register(ME, weight=4)
+    assert session.sent[-1] == DirectoryRegister(ME, 4)
+    change = DirectoryChange(joined=[A.text, "nonsense", B.text], weights=[1, 5, 2])
+    world.client.on_change(session, change)
+    assert world.announced[-1].weights == {target(B): 2}

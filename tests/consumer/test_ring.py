@@ -253,3 +253,29 @@ def test_a_walk_names_all_in_the_order_in_which_they_would_own_the_hash(members,
         expected.append(ring.owner_of_hash(key_hash))
         ring.remove(expected[-1])
     assert walked == expected
+
+
+def shares(weights, seed):
+    """The share of the hash space of each weight's providers, over what it should be."""
+    rng = random.Random(seed)
+    ring, weight_of, owned = HashRing(), {}, dict.fromkeys(set(weights), 0)
+    for number, weight in enumerate(weights):
+        name = f"app-{number} | 10.0.{rng.randrange(256)}.{rng.randrange(256)}:9000 | provider:[visits-visits]"
+        ring.add(name, VIRTUAL_NODES * weight)
+        weight_of[name] = weight
+    before, last = -1, 0
+    for point, name in ring.points():
+        owned[weight_of[name]] += point - before
+        before, last = point, weight_of[name]
+    owned[last] += HASHES - 1 - before
+    fair = {weight: weight * weights.count(weight) / sum(weights) for weight in owned}
+    return {weight: length / HASHES / fair[weight] for weight, length in owned.items()}
+
+
+@pytest.mark.parametrize("each", [1, 2, 4])
+def test_weights_1_2_4_get_their_shares(each):
+    """R4, over 200 memberships of 3, 6 and 12 providers."""
+    found = [shares([1, 2, 4] * each, seed) for seed in range(200)]
+    for weight in (1, 2, 4):
+        assert abs(sum(one[weight] for one in found) / len(found) - 1) <= 0.02
+    assert sum(all(abs(share - 1) <= 0.15 for share in one.values()) for one in found) >= 0.95 * len(found)

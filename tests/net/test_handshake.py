@@ -31,6 +31,8 @@ def test_what_a_newer_peer_adds_is_ignored():
         (Hello(0, "node"), None, "wire version 0 cannot talk to"),
         (Hello(WIRE_VERSION, "Node"), None, "not 'Node'"),
         (Hello(WIRE_VERSION, ""), None, "not ''"),
+        (Hello(WIRE_VERSION, "node", weight=0), None, "the weight of a provider is 1 to 16, not 0"),
+        (Hello(WIRE_VERSION, "node", weight=17), None, "the weight of a provider is 1 to 16, not 17"),
         (Hello(WIRE_VERSION, "node", "a", TEXT), TEXT.replace(" | ", "|"), "another node uses this address now"),
         (Hello(WIRE_VERSION, "node", "a", ""), TEXT, "another node uses this address now"),
         (Hello(WIRE_VERSION, "node", "a", "a | b | provider:[x]"), None, "cannot be read"),

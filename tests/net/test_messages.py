@@ -24,6 +24,7 @@ OVERTAKE = {
     "ProviderDown",
     "ProviderUp",
     "ReportYourself",
+    "Reweighed",
     "SessionDown",
     "SessionReport",
     "SessionUp",

@@ -302,3 +302,11 @@ def test_a_registry_that_does_not_know_its_sessions_yet_answers_no_version():
         new, asker = restarted(world), Recorder()
         new.tell(m.AskVersion(asker))
         assert asker.told == []
+
+
+def test_another_weight_of_a_provider_is_a_change_with_a_version():
+    with registry() as r:
+        subscriber = r.subscribe()
+        r.tell(up(1), provider(1), m.Reweighed(1, 3), m.Reweighed(1, 3), m.Reweighed(2, 3))
+        assert [(change.version, change.change.weight) for change in subscriber.told[1:]] == [(1, 1), (2, 3)]
+        assert r.subscribe().told[0].providers[0].weight == 3

@@ -15,7 +15,8 @@ def test_ids_modules_and_fields():
         b.protocol_id: (b.module.id, b.module.name, b.packet_class.__name__, b.packet_class.__struct_fields__)
         for b in BUILT_IN.bindings()
     }
-    hello = ("wire_version", "kind", "node_id", "registration", "max_frame_bytes", "capabilities", "token", "consumes")
+    first = ("wire_version", "kind", "node_id", "registration", "max_frame_bytes")
+    hello = (*first, "capabilities", "token", "consumes", "weight")
     assert found == {
         100: (2, "common", "Message", ("code", "message")),
         101: (2, "common", "Error", ("code", "message")),
@@ -24,10 +25,10 @@ def test_ids_modules_and_fields():
         104: (2, "common", "Pong", ("time",)),
         32700: (126, "zfoo_py", "Hello", hello),
         32701: (126, "zfoo_py", "Draining", ()),
-        32710: (126, "zfoo_py", "DirectoryRegister", ("text",)),
+        32710: (126, "zfoo_py", "DirectoryRegister", ("text", "weight")),
         32711: (126, "zfoo_py", "DirectoryUnregister", ("text",)),
         32712: (126, "zfoo_py", "DirectoryWatch", ()),
-        32713: (126, "zfoo_py", "DirectoryChange", ("joined", "left", "lost", "snapshot")),
+        32713: (126, "zfoo_py", "DirectoryChange", ("joined", "left", "lost", "snapshot", "weights")),
         32720: (126, "zfoo_py", "AdminAnswer", ("document",)),
         32721: (126, "zfoo_py", "AdminStats", ()),
         32722: (126, "zfoo_py", "AdminExplain", ("module", "kind", "key")),

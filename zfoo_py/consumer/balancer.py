@@ -231,6 +231,11 @@ class Balancer:
     def on_down(self, provider: Provider) -> None:
         """A provider lost its last session: it must not be picked any more."""
 
+    def on_weight(self, provider: Provider) -> None:
+        """A provider that is there has another weight now. The default: it leaves and comes again."""
+        self.on_down(provider)
+        self.on_up(provider)
+
     def follows(self, view: ServiceView) -> bool:  # noqa: ARG002
         """Whether it knows exactly the providers of the view; what the watchdog asks once a second. O(providers)."""
         return True

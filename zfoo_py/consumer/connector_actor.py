@@ -34,13 +34,14 @@ def backoff_s(failures: int, first_s: float, last_s: float, jitter: float) -> fl
 class _Link:
     """What the connector knows of one target."""
 
-    __slots__ = ("failures", "is_wanted", "session", "timer")
+    __slots__ = ("failures", "is_wanted", "session", "timer", "weight")
 
     def __init__(self) -> None:
         self.is_wanted = True
         self.failures = 0
         self.timer: TimerHandle | None = None  # runs while the backoff does
         self.session: Session | None = None
+        self.weight: int | None = None  # as it was announced last; None: not yet
 
     def is_connected(self) -> bool:
         return self.session is not None and self.session.is_up
@@ -66,6 +67,8 @@ class ConnectorActor(CoreActor):
         dial: starts to open a session to a target; TargetUp, TargetDown or DialFailed follow.
         reconnect_min_s, reconnect_max_s: bounds of the backoff.
         jitter: returns a random number in [0, 1).
+        reweighed: called with (sid, weight) when a connected provider is announced with another weight than before;
+            at the start of a session its Hello has said it.
     """
 
     def __init__(
@@ -76,6 +79,7 @@ class ConnectorActor(CoreActor):
         reconnect_min_s: float,
         reconnect_max_s: float,
         jitter: Callable[[], float],
+        reweighed: Callable[[int, int], None],
     ) -> None:
         super().__init__()
         self._consumes = consumes
@@ -83,6 +87,7 @@ class ConnectorActor(CoreActor):
         self._reconnect_min_s = reconnect_min_s
         self._reconnect_max_s = reconnect_max_s
         self._jitter = jitter
+        self._reweighed = reweighed
         self._links: dict[c.Target, _Link] = {}
         self._untried: set[c.Target] | None = None  # of the first snapshot; None: there was none yet
         self._tried_waiters: list[c.WhenTried] = []
@@ -129,7 +134,7 @@ class ConnectorActor(CoreActor):
         if news.snapshot:
             lost.update(set(self._links) - set(joined))
         for target in joined:
-            self._join(target)
+            self._join(target, news.weights.get(target, 1))
         for target in news.left:
             self._leave(target)
         for target in lost - set(joined):
@@ -146,12 +151,16 @@ class ConnectorActor(CoreActor):
             return False
         return any((service.module, service.name) in self._consumes for service in registration.provides)
 
-    def _join(self, target: c.Target) -> None:
+    def _join(self, target: c.Target, weight: int) -> None:
         link = self._links.get(target)
         if link is None:
             link = self._links[target] = _Link()
+            link.weight = weight
             self._dial(target)
             return
+        if link.weight != weight and link.session is not None and link.is_connected():
+            self._reweighed(link.session.sid, weight)
+        link.weight = weight
         link.is_wanted = True
         if link.stop_waiting():  # it is announced again, so it has just come back: no reason to wait
             self._dial(target)

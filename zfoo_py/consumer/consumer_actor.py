@@ -13,9 +13,9 @@ from zfoo_py.consumer import messages as c
 from zfoo_py.consumer.balancer import Provider
 from zfoo_py.consumer.figures import ConsumerFigures
 from zfoo_py.consumer.in_flight import let_go
-from zfoo_py.consumer.membership import Joined, Left, Membership
+from zfoo_py.consumer.membership import Joined, Left, Membership, Refused
 from zfoo_py.consumer.observer import Observer
-from zfoo_py.consumer.orders import about, no_provider, not_consumed, order_in, outcome, text_of, too_early
+from zfoo_py.consumer.orders import about, misrouted, no_provider, not_consumed, order_in, outcome, text_of, too_early
 from zfoo_py.consumer.retry_budget import RetryBudget
 from zfoo_py.consumer.watchdog import Watchdog
 from zfoo_py.errors import (
@@ -66,6 +66,7 @@ class ConsumerActor(CoreActor):
         services: what this node consumes, one per module.
         events: gets ProviderUp, ProviderDown, MembershipChanged.
         undelivered: told (packet, module, reason) of one-way packets that could not be sent.
+        ring_identity: "registration" or "node-id"; see `zfoo_py.consumer.membership`.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class ConsumerActor(CoreActor):
         services: list[Service],
         events: Events,
         undelivered: Callable[[str, str, str], None],
+        ring_identity: str = "registration",
     ) -> None:
         super().__init__()
         self._me = me
@@ -82,7 +84,7 @@ class ConsumerActor(CoreActor):
         self._events = events
         self._undelivered_send = undelivered
         self._services = {service.module: service for service in services}
-        self._members = Membership()
+        self._members = Membership(ring_identity)
         self.version = 0
         self._is_synchronised = False
         self._early: deque[Any] = deque()
@@ -286,12 +288,7 @@ class ConsumerActor(CoreActor):
         service = self._services.get(module)
         if (back.provider, module) not in self._alerted:  # until it leaves, so they are no more than the providers
             self._alerted.add((back.provider, module))
-            group = service.group if service is not None else "?"
-            self._alert(
-                "misroute",
-                f"{back.provider} refused a packet of module {module!r} as {group!r}, which it should serve: compare "
-                f"what it announces with its [[provider]] tables; it says: {back.error}",
-            )
+            self._alert("misroute", misrouted(back, service.group if service is not None else "?"))
         if back.call.refused_by or service is None or len(service.view.providers) == 1:
             back.call.answer.settle(error=back.error)
             return
@@ -397,8 +394,14 @@ class ConsumerActor(CoreActor):
         for change in changes:
             if isinstance(change, Joined):
                 self._joined(change, version)
-            else:
+            elif isinstance(change, Left):
                 self._left(change, version)
+            elif isinstance(change, Refused):
+                self._alert("equal-node-id", change.fault)
+            else:
+                for service in self._services_of(change.provider):
+                    service.view = service.view.joined(change.provider, version)
+                    self._tell_policy(service, service.balancer.on_weight, change.provider)
 
     def _joined(self, change: Joined, version: int) -> None:
         provider = change.provider

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from zfoo_py.actor import CoreActor
+from zfoo_py.config import MAX_WEIGHT
 from zfoo_py.consumer import messages as c
 from zfoo_py.errors import BackpressureError, SessionClosedError
 from zfoo_py.net.messages import SessionDown
@@ -12,7 +13,7 @@ from zfoo_py.protocol.common import DirectoryChange, Message
 from zfoo_py.protocol.registration import parse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from zfoo_py.net.session import Session
 
@@ -37,12 +38,19 @@ class DirectoryActor(CoreActor):
 
     Args:
         registered: (text, session) pairs to begin with, after a restart of this actor.
+        weights: their weights, where they are not 1.
         watching: sessions that watch, after a restart of this actor.
     """
 
-    def __init__(self, registered: Iterable[tuple[str, Session]] = (), watching: Iterable[Session] = ()) -> None:
+    def __init__(
+        self,
+        registered: Iterable[tuple[str, Session]] = (),
+        watching: Iterable[Session] = (),
+        weights: Mapping[str, int] | None = None,
+    ) -> None:
         super().__init__()
         self.registered: dict[str, Session] = dict(registered)
+        self.weights: dict[str, int] = dict(weights or {})  # where they are not 1
         self.watching: dict[int, Session] = {session.sid: session for session in watching}
         self._turns: dict[type, Callable[[Any], None]] = {
             c.Registered: self._register,
@@ -64,15 +72,20 @@ class DirectoryActor(CoreActor):
         if not session.is_up:
             return
         # Also when it moves to another session: whoever lost the provider and waits to dial again need not wait.
-        is_news = self.registered.get(text) is not session
+        is_news = self.registered.get(text) is not session or self.weights.get(text, 1) != order.weight
         self.registered[text] = session
+        self.weights.pop(text, None)
+        if order.weight != 1:
+            self.weights[text] = order.weight
         if is_news:
-            self._tell_watchers(DirectoryChange(joined=[text]))
+            self._tell_watchers(self._joined([text]))
 
     def _fault_of(self, order: c.Registered) -> str:
         registration = parse(order.text) if len(order.text) <= MAX_REGISTRATION_CHARS else None
         if registration is None or not registration.address or not registration.provides:
             return f"{order.text[:200]!r} is no registration of a provider; it is not announced"
+        if not 1 <= order.weight <= MAX_WEIGHT:
+            return f"a weight is 1 to {MAX_WEIGHT}, not {order.weight}; {order.text!r} is not announced"
         held = [text for text, session in self.registered.items() if session is order.session]
         if len(held) >= MAX_REGISTRATIONS_PER_SESSION and order.text not in held:
             return (
@@ -83,21 +96,27 @@ class DirectoryActor(CoreActor):
     def _unregister(self, order: c.Unregistered) -> None:
         if self.registered.get(order.text) is order.session:
             del self.registered[order.text]
+            self.weights.pop(order.text, None)
             self._tell_watchers(DirectoryChange(left=[order.text]))
 
     def _watch(self, order: c.Watching) -> None:
         if order.session.is_up:
             self.watching[order.session.sid] = order.session
             first, *more = _parts(self.registered)
-            self._push(order.session, DirectoryChange(joined=first, snapshot=True))
+            self._push(order.session, self._joined(first, snapshot=True))
             for part in more:
-                self._push(order.session, DirectoryChange(joined=part))
+                self._push(order.session, self._joined(part))
+
+    def _joined(self, texts: list[str], *, snapshot: bool = False) -> DirectoryChange:
+        weights = [self.weights.get(text, 1) for text in texts]
+        return DirectoryChange(texts, snapshot=snapshot, weights=weights if sum(weights) != len(weights) else [])
 
     def _session_down(self, down: SessionDown) -> None:
         self.watching.pop(down.sid, None)
         lost = [text for text, session in self.registered.items() if session.sid == down.sid]
         for text in lost:
             del self.registered[text]
+            self.weights.pop(text, None)
         if lost:
             self._tell_watchers(DirectoryChange(lost=lost))
 

@@ -23,8 +23,8 @@ class Discovery(Protocol):
     async def start(self, announce: Callable[[Announced], None], *, watch: bool) -> None:
         """Begin to announce (if ``watch``); return without waiting until it is reachable."""
 
-    def register(self, text: str) -> None:
-        """Announce this node's registration now and after every reconnection, until `leave`."""
+    def register(self, text: str, *, weight: int = 1) -> None:
+        """Announce this node's registration and weight now and after every reconnection, until `leave`."""
 
     async def leave(self) -> None:
         """Say goodbye: the registration ends, the sessions of others to this node go on."""
@@ -51,7 +51,7 @@ class StaticDiscovery:
         if watch:
             announce(Announced(joined=self._targets, snapshot=True))
 
-    def register(self, text: str) -> None:
+    def register(self, text: str, *, weight: int = 1) -> None:
         """Do nothing: whoever wants this node has its address."""
 
     async def leave(self) -> None:

@@ -54,6 +54,7 @@ class EmbeddedDiscovery:
         self._warn = warn
         self._announce: Callable[[Announced], None] | None = None
         self._text = ""
+        self._weight = 1
         self._session: Session | None = None
         self._failures = 0
         self._timer: TimerHandle | None = None
@@ -65,11 +66,12 @@ class EmbeddedDiscovery:
         self._announce = announce if watch else None
         self._open_session(self._target, self._report)
 
-    def register(self, text: str) -> None:
-        """Announce this node's registration, now and after every reconnection."""
+    def register(self, text: str, *, weight: int = 1) -> None:
+        """Announce this node's registration and weight, now and after every reconnection."""
         self._text = text
+        self._weight = weight
         if self._session is not None:
-            self._send(DirectoryRegister(text))
+            self._send(DirectoryRegister(text, weight))
 
     async def leave(self) -> None:
         """Say goodbye."""
@@ -104,6 +106,7 @@ class EmbeddedDiscovery:
                     left=_targets(change.left),
                     lost=_targets(change.lost),
                     snapshot=change.snapshot,
+                    weights=_weights(change),
                 )
             )
 
@@ -130,7 +133,7 @@ class EmbeddedDiscovery:
             if self._announce is not None:
                 self._send(DirectoryWatch())
             if self._text and self._session is not None:
-                self._send(DirectoryRegister(self._text))
+                self._send(DirectoryRegister(self._text, self._weight))
             return
         self._session = None
         if self._is_stopped:
@@ -153,3 +156,9 @@ def _targets(texts: Iterable[str]) -> tuple[Target, ...]:
         if registration is not None and registration.address:
             targets.append(Target(text, registration.address))
     return tuple(targets)
+
+
+def _weights(change: DirectoryChange) -> dict[Target, int]:
+    """Return the weights of those that joined, where they are not 1."""
+    pairs = [(text, weight) for text, weight in zip(change.joined, change.weights, strict=False) if weight != 1]
+    return {target: weight for text, weight in pairs for target in _targets([text])}

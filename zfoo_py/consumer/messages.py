@@ -24,6 +24,8 @@ import msgspec
 from zfoo_py.actor import Control, CoreRef, LoopActorRef, LoopFuture
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from zfoo_py.net.session import Session
     from zfoo_py.protocol.packet import Binding
 
@@ -141,12 +143,14 @@ class Announced(msgspec.Struct, frozen=True):
         lost: providers whose registration ended without goodbye: do not dial them any more, but silence alone
             closes nothing.
         snapshot: ``joined`` is all there is; whoever is missing is treated as lost.
+        weights: of those that joined, where it is not 1.
     """
 
     joined: tuple[Target, ...] = ()
     left: tuple[Target, ...] = ()
     lost: tuple[Target, ...] = ()
     snapshot: bool = False
+    weights: Mapping[Target, int] = {}
 
 
 class TargetUp(msgspec.Struct, frozen=True):
@@ -182,6 +186,7 @@ class Registered(msgspec.Struct, frozen=True):
 
     session: Session
     text: str
+    weight: int = 1
 
 
 class Unregistered(msgspec.Struct, frozen=True):

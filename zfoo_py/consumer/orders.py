@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     Order: TypeAlias = m.AskRecord | SendOrder
 
-__all__ = ["about", "no_provider", "not_consumed", "order_in", "outcome", "text_of", "too_early"]
+__all__ = ["about", "misrouted", "no_provider", "not_consumed", "order_in", "outcome", "text_of", "too_early"]
 
 # An error names this many providers; it is made per failed ask, and the rest is in the figures.
 MAX_NAMED_PROVIDERS = 10
@@ -46,6 +46,14 @@ def text_of(error: BaseException) -> str:
         return f"{type(error).__name__}: {error}"
     except Exception:  # noqa: BLE001 - it is foreign
         return type(error).__name__
+
+
+def misrouted(back: m.Misrouted, group: str) -> str:
+    """What to look at when a provider says that it does not serve what it got."""
+    return (
+        f"{back.provider} refused a packet of module {back.call.binding.module.name!r} as {group!r}, which it should "
+        f"serve: compare what it announces with its [[provider]] tables; it says: {back.error}"
+    )
 
 
 def too_early(order: Order, waiting: int) -> BackpressureError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
+from zfoo_py.config import MAX_WEIGHT
 from zfoo_py.protocol.registration import parse
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ def fault_of(hello: Hello, announced: str | None, peer: str) -> str:
             f"{peer} says it is {hello.registration!r}, but discovery announced {announced!r}: "
             f"another node uses this address now"
         )
+    if not 1 <= hello.weight <= MAX_WEIGHT:
+        return f"the weight of a provider is 1 to {MAX_WEIGHT}, not {hello.weight}"
     if hello.registration and parse(hello.registration) is None:
         return f"the registration {hello.registration!r} cannot be read"
     return ""

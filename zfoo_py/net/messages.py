@@ -11,6 +11,7 @@ Read this first: who says what to whom.
                                   SessionReport (the answer to ReportYourself)
     SessionActor→ whoever asked   Undelivered (an Outbound or Send that was never written), LostInFlight,
                                   Misrouted
+    connector   → RegistryActor   Reweighed
     whoever     → RegistryActor   Subscribe, ListSessions, AskVersion
     RegistryActor→ subscribers    Snapshot, MembershipChange; VersionIs (the answer to AskVersion)
     RegistryActor→ SessionActor   ReportYourself (after a restart of the registry)
@@ -59,6 +60,7 @@ __all__ = [
     "Reply",
     "ReportYourself",
     "Retire",
+    "Reweighed",
     "Send",
     "SessionDown",
     "SessionReport",
@@ -245,11 +247,12 @@ class SessionDown(Control, frozen=True):
 
 
 class ProviderUp(Control, frozen=True):
-    """Fact: a session to this provider takes asks."""
+    """Fact: a session to this provider takes asks; again, with another weight: its weight has changed."""
 
     sid: int
     registration: Registration
     ref: LoopActorRef[Any]
+    weight: int = 1
 
 
 class ProviderDown(Control, frozen=True):
@@ -257,6 +260,13 @@ class ProviderDown(Control, frozen=True):
 
     sid: int
     reason: str
+
+
+class Reweighed(Control, frozen=True):
+    """Fact: discovery says that the provider of this session has another weight now."""
+
+    sid: int
+    weight: int
 
 
 class CountersReport(Control, frozen=True):

@@ -66,6 +66,7 @@ class RegistryActor(CoreActor):
             m.SessionDown: self._session_down,
             m.ProviderUp: self._provider_up,
             m.ProviderDown: self._provider_down,
+            m.Reweighed: self._reweighed,
             m.BindUid: self._bind_uid,
             m.CountersReport: self._counters,
             m.Subscribe: self._subscribe,
@@ -155,6 +156,12 @@ class RegistryActor(CoreActor):
 
     def _provider_down(self, down: m.ProviderDown) -> None:
         self._lose_provider(down.sid, down.reason)
+
+    def _reweighed(self, news: m.Reweighed) -> None:
+        up = self._providers.get(news.sid)
+        if up is not None and up.weight != news.weight:
+            self._providers[news.sid] = msgspec.structs.replace(up, weight=news.weight)
+            self._publish(self._providers[news.sid])
 
     def _lose_provider(self, sid: int, reason: str) -> None:
         up = self._providers.pop(sid, None)

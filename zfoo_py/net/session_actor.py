@@ -215,7 +215,7 @@ class SessionActor(LoopActor):
         up = m.SessionUp(record, self.actor_ref, session)
         provider = None
         if session.side == "client" and registration is not None and registration.provides:
-            provider = m.ProviderUp(session.sid, registration, self.actor_ref)
+            provider = m.ProviderUp(session.sid, registration, self.actor_ref, packet.weight)
         self._report = (up, provider)
         self._env.registry.tell(up)
         if self._watcher is not None:

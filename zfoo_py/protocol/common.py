@@ -103,6 +103,7 @@ class Hello(Packet):
         capabilities: names of what the sender can do besides; unknown ones are ignored.
         token: room for an authentication token.
         consumes: what the sender calls, ``module-group`` each, as a registration text lists what is provided.
+        weight: the sender's share of keys and asks, in parts of those of the other providers.
     """
 
     wire_version: int
@@ -113,6 +114,7 @@ class Hello(Packet):
     capabilities: list[str] = []  # noqa: RUF012 - msgspec copies it for each packet
     token: bytes = b""
     consumes: list[str] = []  # noqa: RUF012
+    weight: int = 1
 
 
 @zfoo_py_module.packet(32701)
@@ -122,9 +124,10 @@ class Draining(Packet):
 
 @zfoo_py_module.packet(32710)
 class DirectoryRegister(Packet):
-    """Announce a registration text for as long as this session lives."""
+    """Announce a registration text for as long as this session lives; again, to change its weight."""
 
     text: str
+    weight: int = 1
 
 
 @zfoo_py_module.packet(32711)
@@ -148,12 +151,14 @@ class DirectoryChange(Packet):
         left: texts that their nodes took back: they are shutting down in order.
         lost: texts whose session to the directory was lost; the nodes themselves may be well.
         snapshot: whether `joined` replaces all that was known.
+        weights: of those that joined, in their order; empty if all are 1.
     """
 
     joined: list[str] = []  # noqa: RUF012
     left: list[str] = []  # noqa: RUF012
     lost: list[str] = []  # noqa: RUF012
     snapshot: bool = False
+    weights: list[int] = []  # noqa: RUF012
 
 
 @zfoo_py_module.packet(32720)

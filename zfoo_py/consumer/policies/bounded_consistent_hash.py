@@ -69,13 +69,21 @@ class BoundedConsistentHashBalancer(ConsistentHashBalancer):
         """As the ring's; it has nothing in flight yet."""
         super().on_up(provider)
         self.in_flight.join(provider)
-        self._weight += provider.weight
+        self._weigh()
 
     def on_down(self, provider: Provider) -> None:
         """As the ring's; what it still has in flight counts no more."""
         super().on_down(provider)
         self.in_flight.leave(provider)
-        self._weight -= provider.weight
+        self._weigh()
+
+    def on_weight(self, provider: Provider) -> None:
+        """As the ring's; what it has in flight stays."""
+        super().on_weight(provider)
+        self._weigh()
+
+    def _weigh(self) -> None:
+        self._weight = sum(provider.weight for provider in self._providers.values())
 
     def bound(self, provider: Provider) -> int:
         """So many asks may be in flight to it, the next one included."""

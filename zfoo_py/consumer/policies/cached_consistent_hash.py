@@ -66,6 +66,11 @@ class CachedConsistentHashBalancer(ConsistentHashBalancer):
         self._cache.ring_changed()
         self._get_entry = self._cache.entries.get
 
+    def on_weight(self, provider: Provider) -> None:
+        """The ring changes here; entries follow when they are picked or swept."""
+        super().on_weight(provider)
+        self._cache.ring_changed()
+
     def pick(self, view: ServiceView, key: Key | None) -> Provider | None:
         """O(1) for a key that is remembered."""
         return self.route(view, key)[0]

@@ -40,6 +40,11 @@ class ConsistentHashBalancer(Balancer):
         self._ring.remove(provider.ring_name)
         del self._providers[provider.ring_name]
 
+    def on_weight(self, provider: Provider) -> None:
+        """It gets the points of its weight; only these move keys."""
+        self._ring.remove(provider.ring_name)
+        self._ring.add(provider.ring_name, self._ring.virtual_nodes * provider.weight)
+
     def follows(self, view: ServiceView) -> bool:
         """Whether the ring holds exactly the view's providers."""
         known = self._providers

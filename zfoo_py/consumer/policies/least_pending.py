@@ -33,6 +33,9 @@ class LeastPendingBalancer(Balancer):
         """What it still has in flight counts no more."""
         self.in_flight.leave(provider)
 
+    def on_weight(self, provider: Provider) -> None:
+        """What it has in flight stays."""
+
     def follows(self, view: ServiceView) -> bool:
         """Whether it counts for exactly the view's providers."""
         return self.in_flight.counts.keys() == set(view.providers)

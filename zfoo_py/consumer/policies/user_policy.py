@@ -147,6 +147,15 @@ class UserPolicy(Balancer):
         self.in_flight.leave(provider)
         self._call("on_down", handle)
 
+    def on_weight(self, provider: Provider) -> None:
+        """As of `Balancer`, if the policy has it; else ``on_down`` and ``on_up`` again."""
+        handle = self._views[provider]
+        if hasattr(self._policy, "on_weight"):
+            self._call("on_weight", handle)
+            return
+        self._call("on_down", handle)
+        self._call("on_up", handle)
+
     def follows(self, view: ServiceView) -> bool:
         """Whether it could be told of exactly the view's providers."""
         return self._views.keys() == set(view.providers)
