@@ -24,13 +24,13 @@ __all__ = ["Load"]
 
 # Asks in flight: enough to fill the batches of the hot path.
 CONCURRENCY = 256
-# Of all asks after the warm-up, this share is for one of the first keys, which come again and again.
-HOT_SHARE, HOT_KEYS = 0.25, 5_000
+# Once the caches are full, this share of all asks is for one of the first keys, which come again and again.
+HOT_SHARE, HOT_KEYS = 0.3, 1_000
 # One in so many answers is compared with the owner that an independent ring gives its key.
 JUDGED_EVERY = 64
 # Calls between two changes of membership, and seconds between two samples.
 CHURN_EVERY = 40_000
-SAMPLE_S = 0.25
+SAMPLE_S = 0.5
 # Of so many membership versions it is known who was there; an answer takes milliseconds.
 KEPT_VERSIONS = 50
 MIB = 1024 * 1024
@@ -47,7 +47,7 @@ class Load:
         rng: the seed of everything.
 
     Attributes:
-        samples: what there was to see, every quarter of a second.
+        samples: what there was to see, every half second.
         alerts: (seconds since the beginning, name, text).
         errors: class name → count, of asks that did not end with an answer.
         misroutes: answers of a provider that does not offer the module.
@@ -62,7 +62,7 @@ class Load:
         self._rng = rng
         self._names: dict[tuple[int, str], tuple[str, ...]] = {}
         self._next = dict.fromkeys(modules, 0)
-        self.is_warm = False  # only then keys come again
+        self.is_full = False  # only then keys come again
         self._hashed = {module for module in modules if BALANCERS[module] != "random"}
         self.begun_s = time.monotonic()
         self.calls = 0
@@ -120,7 +120,7 @@ class Load:
                 self._judge(module, key, answer.membership_version, served.by)
 
     def _number(self, module: str) -> int:
-        if self.is_warm and self._rng.random() < HOT_SHARE:
+        if self.is_full and self._rng.random() < HOT_SHARE:
             return self._rng.randrange(HOT_KEYS)
         number = self._next[module]
         self._next[module] = (number + 1) % self._keys
@@ -135,7 +135,7 @@ class Load:
     # --- looking
 
     async def sample(self) -> None:
-        """Look every quarter of a second, until this is cancelled."""
+        """Look every half second, until this is cancelled."""
         while True:
             await self.look()
             await asyncio.sleep(SAMPLE_S)
