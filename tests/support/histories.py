@@ -22,9 +22,10 @@ from uuid import UUID
 from tests.support.consumers import ConsumerWorld, registration, service
 from tests.support.packets import PageAsk, VisitAsk
 from tests.support.truth import Truth, crowded
-from zfoo_py.consumer import balancer, consumer_actor
+from zfoo_py.consumer import consumer_actor
 from zfoo_py.consumer.balancer import BalancerOptions
 from zfoo_py.consumer.hashing import task_hash
+from zfoo_py.consumer.policies import consistent_hash
 from zfoo_py.consumer.policies.catalog import BALANCERS
 from zfoo_py.consumer.ring import HashRing
 from zfoo_py.errors import NoProviderError
@@ -48,7 +49,7 @@ KEYS += ((), ("room", 7), ("room", "7"), ("room", True), ("bytes", "0x31"))
 def small_world() -> Iterator[None]:
     """Make rings crowded and sweeps short."""
     with (
-        mock.patch.object(balancer, "HashRing", lambda count: HashRing(count, hash_points=crowded)),
+        mock.patch.object(consistent_hash, "HashRing", lambda count: HashRing(count, hash_points=crowded)),
         mock.patch.object(consumer_actor, "SWEEP_ENTRIES_PER_TURN", SWEEP_ENTRIES),
     ):
         yield
