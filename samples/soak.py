@@ -199,7 +199,8 @@ def show(figures: dict[str, Any]) -> None:
         print(f"alert {alert['name']} after {alert['seconds']:.1f} s: {alert['text']}")
     for fault in figures["faults"]:
         print(f"WRONG: {fault}")
-    print(f"verdict: {figures['verdict']}")
+    told = " (the leak was noticed, as it should be)" if figures["balancer"] == "zfoo-2024" else ""
+    print(f"verdict: {figures['verdict']}{told if figures['verdict'] == 'right' else ''}")
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:

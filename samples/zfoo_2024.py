@@ -94,12 +94,14 @@ class Zfoo2024Balancer(Balancer):
         return self.route(view, key)
 
     def stats(self) -> BalancerStats:
-        """What this type brought into the shared memo; zfoo had no figures. O(1)."""
+        """What this type brought into the shared memo, bytes and lost entries by its share. O(providers); zfoo had none."""
         ring = self._ring.stats()
         memo = self._memo
+        share = self._entries / max(1, len(memo.providers))
         return BalancerStats(
             entries=self._entries,
-            estimated_bytes=memo.estimated_bytes() * self._entries // max(1, len(memo.providers)),
+            estimated_bytes=int(memo.estimated_bytes() * share),
+            gone_entries=int(memo.gone() * share),
             hits=self._hits,
             misses=self._misses,
             ring_points=ring.ring_points,
