@@ -106,3 +106,16 @@ def test_its_memory_grows_with_its_keys():
             sizes.append(memo.estimated_bytes())
     assert sizes == sorted(sizes)
     assert sizes[-1] > 3000 * 50
+
+
+def test_it_counts_what_each_type_brought_into_the_memo():
+    memo = SharedMemo()
+    visits, pages = Type("visits", memo), Type("pages", memo)
+    for one, first in ((visits, 0), (pages, 200)):
+        for key in range(first, first + 300):
+            one.pick(key)
+    figures = [one.balancer.stats() for one in (visits, pages)]
+    assert [(one.entries, one.misses, one.hits) for one in figures] == [(300, 300, 0), (200, 200, 100)]
+    total = sum(one.estimated_bytes for one in figures)
+    assert 0 < memo.estimated_bytes() - total < 2
+    assert figures[0].ring_points == visits.right.stats().ring_points
