@@ -94,7 +94,7 @@ class Zfoo2024Balancer(Balancer):
         return self.route(view, key)
 
     def stats(self) -> BalancerStats:
-        """What this type brought into the shared memo, bytes and lost entries by its share. O(providers); zfoo had none."""
+        """What this type brought into the shared memo, the rest by its share. O(providers); zfoo had none."""
         ring = self._ring.stats()
         memo = self._memo
         share = self._entries / max(1, len(memo.providers))

@@ -238,8 +238,8 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
 
         Arguments: id=, ring_identity=, address=, weight=, provides=[module | name | (module, name) | Provide],
         consumes=[module | name | (module, provider) | (module, provider, balancer) | Consume], discovery=(kind |
-        mapping | DiscoveryConfig), imports=, modules=, and every limit by its name. None means: not given. Lists replace, tables
-        merge.
+        mapping | DiscoveryConfig), imports=, modules=, and every limit by its name. None means: not given. Lists
+        replace, tables merge.
 
         Raises:
             ConfigError: with the key's path and the nearest valid name.
