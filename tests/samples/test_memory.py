@@ -29,6 +29,6 @@ def test_without_proc_ps_is_read(monkeypatch):
 
 
 def test_a_point_sums_over_the_service_types():
-    figures = {"entries": 10, "estimated_bytes": 2000}
+    figures = {"entries": 10, "estimated_bytes": 2000, "balancer": "cached-consistent-hash"}
     sample = take_sample({"visits": figures, "pages": figures}, 7, 700, 9000)
     assert sample[1:] == (20, 4000, 7, 700, 9000)
