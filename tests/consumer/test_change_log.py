@@ -197,3 +197,46 @@ def test_it_says_for_how_long_a_check_is_open():
     assert world.log.open_for_s(world.version + 4.5) == 4.5
     world.sweep()
     assert world.log.open_for_s(world.version + 4.5) == 0.0
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, 3), (3, 1), (2, 3)])
+def test_another_weight_moves_keys_only_to_or_from_its_provider(before, after):
+    """And the report has the exact share that moved."""
+    keys = range(300)
+    world = World()
+    providers = {name: Provider(name) for name in NAMES[:4]}
+    heavy = providers[NAMES[2]]
+    heavy.weight = before
+    for name, provider in providers.items():
+        world.version += 1
+        stats = world.balancer.stats()
+        world.balancer.on_up(provider)
+        world.log.joined(name, world.version, float(world.version), world.balancer.ring, stats)
+    for key in keys:
+        world.pick(key)
+    world.sweep()
+    ring, old = world.balancer.ring, world.owners(keys)
+    points, segments, stats = dict(ring.points()), ring.segments_of(heavy.ring_name), world.balancer.stats()
+    heavy.weight = after
+    world.balancer.on_weight(heavy)
+    world.version += 1
+    world.log.reweighed(heavy.ring_name, world.version, float(world.version), ring, stats, segments)
+    world.sweep()
+    report = world.report()
+    moved = {key: (old[key], owner) for key, owner in world.owners(keys).items() if owner != old[key]}
+    assert {pair[after > before] for pair in moved.values()} <= {heavy.ring_name}
+    assert (report.moved_keys, report.astray, report.unverified, report.is_checked) == (len(moved), 0, 0, True)
+    assert (report.joined, report.left, report.reweighed) == ((), (), (heavy.ring_name,))
+    assert f"reweighed  {heavy.ring_name}" in str(report)
+    assert report.providers == 4
+    edges = sorted({*points, *dict(ring.points())})
+    owner_before, owner_after = HashRing(4), HashRing(4)
+    for name, provider in providers.items():
+        owner_before.add(name, 4 * (before if provider is heavy else 1))
+        owner_after.add(name, 4 * (after if provider is heavy else 1))
+    changed = sum(
+        last - first
+        for first, last in zip([-1, *edges], [*edges, HASHES - 1], strict=True)
+        if owner_before.owner_of_hash(last) != owner_after.owner_of_hash(last)
+    )
+    assert report.moved_share == changed / HASHES

@@ -44,7 +44,7 @@ class ChangeReport(msgspec.Struct, frozen=True):
         module: of the service type.
         version: the membership version.
         age_s: seconds since it was handled.
-        joined, left: ring names of the providers that came and went.
+        joined, left, reweighed: ring names of the providers that came, went, or got another weight.
         providers: how many there were afterwards.
         points_version: of the ring afterwards.
         moved_share: of the hash space, 0 to 1.
@@ -73,6 +73,7 @@ class ChangeReport(msgspec.Struct, frozen=True):
     is_checked: bool
     astray: int
     unverified: int
+    reweighed: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """All of it as plain JSON values."""
@@ -83,6 +84,7 @@ class ChangeReport(msgspec.Struct, frozen=True):
         lines = [f"{self.module}, membership {self.version}, {self.age_s:.0f} s ago, {self.providers} providers since"]
         lines += [f"  joined     {name}" for name in self.joined]
         lines += [f"  left       {name}" for name in self.left]
+        lines += [f"  reweighed  {name}" for name in self.reweighed]
         share = f"{100 * self.moved_share:.2f} % of the hash space (ring {self.points_version})"
         lines.append(f"  moved      {share}, {self.moved_keys} of {self.entries} remembered keys")
         evicted = ", ".join(f"{cause} {count}" for cause, count in self.evicted.items() if count) or "nothing"
@@ -126,6 +128,7 @@ class _Change:
         self.at_s = at_s
         self.joined: list[str] = []
         self.left: list[str] = []
+        self.reweighed: list[str] = []
         self.providers = 0
         self.points_version = stats.points_version
         self.moved_hashes = 0
@@ -196,6 +199,31 @@ class ChangeLog:
         if ring is not None and name in ring:
             self._step(change, name, ring, ring.points_version + 1)
 
+    def reweighed(
+        self,
+        name: str,
+        version: int,
+        now_s: float,
+        ring: HashRing | None,
+        stats: BalancerStats,
+        before: tuple[array[int], array[int]] | None,
+    ) -> None:
+        """A provider has more or fewer points. ``stats`` and ``before``, its segments, are from before that.
+
+        More points only take keys, fewer only give some away. O(points of the provider).
+        """
+        change = self._change(version, now_s, stats)
+        change.reweighed.append(name)
+        if ring is None or before is None:
+            return
+        after = ring.segments_of(name)
+        grown = _length(after) - _length(before)
+        change.points_version = ring.points_version
+        change.moved_hashes += abs(grown)
+        if change.entries:
+            step = self._newest[name] = _Step(change, name, ring.points_version, after if grown > 0 else before)
+            change.steps.append(step)
+
     def _change(self, version: int, now_s: float, stats: BalancerStats) -> _Change:
         last = self._changes[-1] if self._changes else None
         if last is not None and last.version == version:
@@ -210,7 +238,7 @@ class ChangeLog:
     def _step(self, change: _Change, name: str, ring: HashRing, points_version: int) -> None:
         change.points_version = points_version
         segments = ring.segments_of(name)
-        change.moved_hashes += sum(segments[1]) - sum(segments[0]) + len(segments[0])
+        change.moved_hashes += _length(segments)
         if change.entries:  # else no remembered key can have moved
             step = self._newest[name] = _Step(change, name, points_version, segments)
             change.steps.append(step)
@@ -272,6 +300,7 @@ class ChangeLog:
                     age_s=round(now_s - change.at_s, 3),
                     joined=tuple(change.joined),
                     left=tuple(change.left),
+                    reweighed=tuple(change.reweighed),
                     providers=change.providers,
                     points_version=change.points_version,
                     moved_share=change.moved_hashes / HASHES,
@@ -289,3 +318,8 @@ class ChangeLog:
     def versions(self) -> tuple[int, ...]:
         """The membership versions it knows, oldest first."""
         return tuple(change.version for change in self._changes)
+
+
+def _length(segments: tuple[array[int], array[int]]) -> int:
+    firsts, lasts = segments
+    return sum(lasts) - sum(firsts) + len(firsts)

@@ -17,14 +17,9 @@ from zfoo_py.consumer.membership import Joined, Left, Membership, Refused
 from zfoo_py.consumer.observer import Observer
 from zfoo_py.consumer.orders import about, misrouted, no_provider, not_consumed, order_in, outcome, text_of, too_early
 from zfoo_py.consumer.retry_budget import RetryBudget
+from zfoo_py.consumer.service import Service, membership_of
 from zfoo_py.consumer.watchdog import Watchdog
-from zfoo_py.errors import (
-    AskTimeoutError,
-    BalancerError,
-    CallError,
-    ConfigError,
-    SessionClosedError,
-)
+from zfoo_py.errors import AskTimeoutError, BalancerError, CallError, ConfigError, SessionClosedError
 from zfoo_py.events import Alert, MembershipChanged, ProviderDown, ProviderUp
 from zfoo_py.log import rate_limited
 from zfoo_py.net import messages as m
@@ -34,7 +29,6 @@ if TYPE_CHECKING:
 
     from zfoo_py.actor import CoreRef
     from zfoo_py.consumer.membership import Change
-    from zfoo_py.consumer.service import Service
     from zfoo_py.events import Events
     from zfoo_py.router.answer import Answer
 
@@ -351,18 +345,16 @@ class ConsumerActor(CoreActor):
         """The watchdog: by now every change up to this version has been handled, by every ring."""
         if not self._is_synchronised:
             return
+        fault = ""
         if self.version != answer.version:
             fault = f"the rings are at membership version {self.version}, and the registry is at {answer.version}"
             self._subscribe(None)
-        else:
-            services = self._services.values()
-            wrong = [repr(one.module) for one in services if not self._tell_policy(one, one.balancer.follows, one.view)]
-            fault = f"the ring of module {', '.join(wrong)} has not the providers of its membership" if wrong else ""
+        for one in self._services.values():
+            if not fault and not self._tell_policy(one, one.balancer.follows, one.view):
+                fault = f"the ring of module {one.module!r} has not the providers of its membership"
         alarm = self._watchdog.look(fault, self.runtime.time())
         if alarm:
-            self._alert(
-                "ring-is-not-membership", f"{alarm}: look for errors of its balancer in the log, and restart the node"
-            )
+            self._alert("ring-is-not-membership", alarm)
 
     def _handled(self, version: int) -> None:
         self.version = version
@@ -370,14 +362,8 @@ class ConsumerActor(CoreActor):
             service.view = msgspec.structs.replace(service.view, applied_version=version)
         self._begin_sweep()
         if self._events.wants(MembershipChanged):
-            self._events.publish(MembershipChanged(version, self._membership()))
+            self._events.publish(MembershipChanged(version, membership_of(self._services.values())))
         self._look_whether_ready()
-
-    def _membership(self) -> dict[str, tuple[tuple[str, str], ...]]:
-        return {
-            service.module: tuple((provider.ring_name, provider.node_id) for provider in service.view.providers)
-            for service in self._services.values()
-        }
 
     def _session_up(self, up: m.ProviderUp, version: int) -> None:
         try:
@@ -401,7 +387,7 @@ class ConsumerActor(CoreActor):
             else:
                 for service in self._services_of(change.provider):
                     service.view = service.view.joined(change.provider, version)
-                    self._tell_policy(service, service.balancer.on_weight, change.provider)
+                    self._observer.reweighed(service, change.provider, version, self.runtime.time())
 
     def _joined(self, change: Joined, version: int) -> None:
         provider = change.provider
@@ -424,7 +410,7 @@ class ConsumerActor(CoreActor):
             self._events.publish(ProviderDown(version, *facts, change.reason, change.sid))
 
     def _services_of(self, provider: Provider) -> list[Service]:
-        return [one for one in self._services.values() if (one.module, one.group) in provider.services]
+        return [service for service in self._services.values() if service.is_served_by(provider)]
 
     def _alert(self, name: str, text: str) -> None:
         rate_limited(f"alert {name}", f"ALERT {name}: {text}")

@@ -116,6 +116,15 @@ class Observer:
             service, lambda: changes.joined(provider.ring_name, version, now_s, service.balancer.ring, before)
         )
 
+    def reweighed(self, service: Service, provider: Provider, version: int, now_s: float) -> None:
+        """Tell the policy of another weight, and log which keys it moved."""
+        name, stats = provider.ring_name, self._stats_of(service)
+        ring = self._guarded(service, lambda: service.balancer.ring)
+        before = None if ring is None else ring.segments_of(name)
+        self._guarded(service, service.balancer.on_weight, provider)
+        changes = self._records[service.module].changes
+        self._guarded(service, lambda: changes.reweighed(name, version, now_s, ring, stats, before))
+
     def left(self, service: Service, provider: Provider, version: int, now_s: float) -> None:
         """Log a provider that goes, and tell the policy."""
         record = self._records[service.module]

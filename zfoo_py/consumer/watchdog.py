@@ -34,4 +34,5 @@ class Watchdog:
         if self._has_barked or now_s - self._since_s < BOUND_S:
             return ""
         self._has_barked = True
-        return f"for {now_s - self._since_s:.1f} s, {fault}"
+        hint = "look for errors of its balancer in the log, and restart the node"
+        return f"for {now_s - self._since_s:.1f} s, {fault}: {hint}"
