@@ -49,7 +49,7 @@ ENTRIES_PER_SECOND = 200
 # So many calls fill the caches, in limits of theirs; and with so many everything in them has been replaced twice, and
 # the allocator has found its shape.
 FILLED, WARM_UP = 1.1, 4.4
-COMPARED_S = 45.0
+COMPARED_KEYS = 250_000
 
 
 async def run(options: argparse.Namespace) -> dict[str, Any]:
@@ -167,6 +167,7 @@ async def compare(options: argparse.Namespace) -> list[dict[str, Any]]:
     for old in (False, True):
         words = ["--types", str(options.types), "--seed", str(options.seed), "--json", "--samples"]
         words += ["--max-entries", str(options.max_entries), "--seconds", str(options.seconds)]
+        words += ["--keys", str(options.keys)]
         words += ["--old-balancer"] if old else []
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "samples.soak", *words, stdout=asyncio.subprocess.PIPE
@@ -210,20 +211,24 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="samples.soak", description=(__doc__ or "").partition("\n")[0])
     add = parser.add_argument
     add("--seconds", type=float, default=0.0, help="stop after so long (default: when all keys were asked)")
-    add("--keys", type=int, default=DEFAULT_KEYS, help=f"different keys of each type (default {DEFAULT_KEYS:,})")
+    add("--keys", type=int, help=f"of each type (default {DEFAULT_KEYS:,}; with --compare {COMPARED_KEYS:,})")
     add("--types", type=int, default=4, help=f"service types, at most {len(BALANCERS)} (default 4)")
-    add("--max-entries", type=int, help=f"of each cache (default {DEFAULT_ENTRIES:,}, less if --seconds is below 500)")
+    add(
+        "--max-entries",
+        type=int,
+        help="of each cache (default: a tenth of --keys, less in a short run)",
+    )
     add("--seed", type=int, default=1, help="of keys and churn (default 1)")
     add("--old-balancer", action="store_true", help="use the model of zfoo's balancer of January 2024")
-    add("--compare", action="store_true", help=f"both, --seconds each (default {COMPARED_S:g})")
+    add("--compare", action="store_true", help="both, one after the other, with the same calls")
     add("--plot", metavar="FILE", help="draw the memory curves, as PNG")
     add("--json", action="store_true", help="print one JSON object; with --compare two, in a list")
     add("--samples", action="store_true", help="with all samples in the JSON")
     options = parser.parse_args(argv)
-    if options.compare and not options.seconds:
-        options.seconds = COMPARED_S
+    if options.keys is None:
+        options.keys = COMPARED_KEYS if options.compare else DEFAULT_KEYS
     if options.max_entries is None:
-        few = int(options.seconds * ENTRIES_PER_SECOND) if options.seconds else DEFAULT_ENTRIES
+        few = int(options.seconds * ENTRIES_PER_SECOND) if options.seconds else options.keys // 10
         options.max_entries = min(DEFAULT_ENTRIES, max(1_000, few))
     if not 1 < options.types <= len(BALANCERS) or options.keys < 10_000 or options.max_entries < 1_000:
         parser.error(f"--types is 2 to {len(BALANCERS)}, --keys at least 10,000, --max-entries at least 1,000")
