@@ -33,60 +33,49 @@ def draw(path: Path, runs: Sequence[dict[str, Any]]) -> None:
     memory, keys = figure.subplots(2, 1, sharex=True)
     for run in runs:
         is_old = run["balancer"] == "zfoo-2024"
-        colour = OLD_COLOUR if is_old else NEW_COLOUR
+        colour, samples = OLD_COLOUR if is_old else NEW_COLOUR, run["samples"]
         name = "zfoo's balancer of January 2024 (a model)" if is_old else "zfoo_py"
-        samples = run["samples"]
         calls = [sample["calls"] / 1e6 for sample in samples]
-        end = samples[-1]
-        entries = sum(end["entries"].values())
-        memory.plot(
-            calls,
-            [sample["rss_mib"] for sample in samples],
-            color=colour,
-            linewidth=2,
-            label=f"{name}: {end['rss_mib']:,.0f} MiB at the end",
-        )
-        keys.plot(
-            calls,
-            [sum(sample["entries"].values()) / 1e3 for sample in samples],
-            color=colour,
-            linewidth=2,
-            label=f"{name}: {entries:,} keys at the end",
-        )
+        rss_mib = [sample["rss_mib"] for sample in samples]
+        entries = [sum(sample["entries"].values()) / 1e3 for sample in samples]
+        for axes, values, unit in ((memory, rss_mib, "MiB"), (keys, entries, "thousand keys")):
+            axes.plot(calls, values, color=colour, linewidth=2)
+            # Above the end of a line that lies flat; left of one that rises.
+            where = {"xytext": (-10, 0), "va": "top"} if is_old else {"xytext": (0, 6), "va": "bottom"}
+            axes.annotate(
+                f"{name}: {values[-1]:,.0f} {unit}",
+                (calls[-1], values[-1]),
+                textcoords="offset points",
+                ha="right",
+                color=colour,
+                fontsize=11,
+                **where,
+            )
         for alert in run["alerts"][:1]:
-            at = next((s["calls"] for s in samples if s["seconds"] >= alert["seconds"]), end["calls"]) / 1e6
+            at = next((s["calls"] for s in samples if s["seconds"] >= alert["seconds"]), samples[-1]["calls"]) / 1e6
             for axes in (memory, keys):
                 axes.axvline(at, color=colour, linestyle=":", linewidth=1.5)
             memory.annotate(
-                f"alert {alert['name']},\n{alert['seconds']:.0f} s after the start",
-                (at, 0.98),
+                f"alert {alert['name']}, after {alert['seconds']:.0f} s",
+                (at, 0.97),
                 xycoords=("data", "axes fraction"),
-                xytext=(4, 0),
+                xytext=(5, 0),
                 textcoords="offset points",
                 va="top",
-                fontsize=9,
+                fontsize=10,
                 color=colour,
             )
-    limit = sum(runs[0]["max_entries"] for _ in runs[0]["samples"][-1]["entries"]) / 1e3
-    keys.axhline(limit, color="#777777", linestyle="--", linewidth=1)
-    keys.text(
-        0.005,
-        limit,
-        f" limit of zfoo_py's caches: {limit:,.0f}",
-        va="bottom",
-        fontsize=9,
-        color="#555555",
-        transform=keys.get_yaxis_transform(),
-    )
-    memory.set_ylabel("consumer process, MiB")
+    memory.set_ylabel("memory of the process, MiB")
     keys.set_ylabel("remembered keys, thousands")
-    keys.set_xlabel("calls, millions: new keys for ever, providers that come and go")
+    keys.set_xlabel("calls, millions")
     for axes in (memory, keys):
         axes.set_ylim(bottom=0)
         axes.set_xlim(left=0)
         axes.grid(alpha=0.25)
-        axes.legend(loc="center right" if axes is memory else "upper left", frameon=False)
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)
-    figure.suptitle(f"The same load on both: {runs[0]['types']} service types, new keys without end", fontsize=13)
-    figure.savefig(path, dpi=120)
+    title = (
+        f"The same calls on both: {runs[0]['types']} service types, new keys without end, providers that come and go"
+    )
+    figure.suptitle(title, fontsize=12)
+    figure.savefig(path, dpi=110)
