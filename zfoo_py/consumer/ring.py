@@ -8,9 +8,9 @@ The same ring as Java zfoo's balancer, so that mixed clusters agree (zfoo.md sec
 * where points of several providers coincide, the provider whose name is last in Java's string order (by UTF-16
   unit) has it. All claimants are remembered, so adding and removing in any order equals a full build.
 
-A provider's points are a `SortedList`; for lookups all points stand in 512 buckets of equal width, sorted in each. One
-`SortedDict` of all 200,000 points of 1,000 providers answers half as many lookups a second, and beside the buckets it
-made a change take twice as long.
+The truth is a `SortedList` of points per provider; all else follows from it. For lookups the points of all stand in 512
+buckets of equal width, sorted in each. One `SortedDict` of all 200,000 points of 1,000 providers answers half as many
+lookups a second, and beside the buckets it made a change take twice as long.
 """
 
 from __future__ import annotations
