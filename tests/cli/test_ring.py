@@ -40,6 +40,22 @@ def test_keys_that_are_said_to_move_do_and_no_others(folder, admin, capsys):
 
 
 @pytest.mark.usefixtures("folder")
+def test_weights_count(admin, capsys):
+    with live(admin, providers=2, weight=3) as cluster:
+        shares = []
+        for where in (["--admin", admin], ["--discovery", cluster.discovery]):
+            found = simulated(capsys, "tallies", "--add", "1", *where)
+            assert found["ideal_share"] == pytest.approx(1 / 5)
+            shares.append({one["label"]: one["share_before"] for one in found["providers"]})
+        assert shares[0] == shares[1]
+        assert shares[0]["t-0"] > 0.65
+        assert main(["route", "tallies", "k", "--discovery", cluster.discovery, "--json"]) == 0
+        route = json.loads(capsys.readouterr().out)
+        assert route["point"]["points"] == 800
+        assert route["owner"]["node_id"] == cluster.owner("k")
+
+
+@pytest.mark.usefixtures("folder")
 def test_providers_may_be_named_and_made_up(capsys, monkeypatch):
     found = simulated(
         capsys, "visits", "--providers", *NAMES, "--add", "2", "x | 10.9.9.9:1", "--remove", "app-2", NAMES[3]

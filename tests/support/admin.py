@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tests.support.nodes import Tallies, TallyAsk, consumer_of, hosting, provider_at
 from zfoo_py import Node
@@ -28,12 +28,15 @@ class Live(NamedTuple):
 
 
 @contextmanager
-def live(admin_path: str, providers: int = 3) -> Iterator[Live]:
-    """Run a discovery, providers t-0, t-1 … and a consumer with an admin socket."""
+def live(admin_path: str, providers: int = 3, **first: Any) -> Iterator[Live]:
+    """Run a discovery, providers t-0 (with arguments of its own), t-1 … and a consumer with an admin socket."""
     with ExitStack() as stack:
         discovery = stack.enter_context(hosting())
         where = discovery.discovery_address
-        served = [stack.enter_context(provider_at(where, Tallies(f"t-{number}"))) for number in range(providers)]
+        served = [
+            stack.enter_context(provider_at(where, Tallies(f"t-{number}"), **({} if number else first)))
+            for number in range(providers)
+        ]
         node = stack.enter_context(consumer_of(where, admin_path=admin_path))
         while len(node.consumer.stats().get(timeout=5)["services"]["tallies"]["providers"]) < providers:
             pass

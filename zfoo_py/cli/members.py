@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from zfoo_py.cli.directory_io import read_directory
 from zfoo_py.cli.options import add_discovery
-from zfoo_py.config import NodeConfig
+from zfoo_py.config import RING_IDENTITIES, NodeConfig
 from zfoo_py.consumer.balancer import Provider
 from zfoo_py.errors import ConfigError
 
@@ -21,6 +21,12 @@ __all__ = ["add_members", "members_of"]
 def add_members(command: argparse.ArgumentParser) -> None:
     """Add the options that say where the providers are found."""
     add_discovery(command)
+    command.add_argument(
+        "--ring-identity",
+        choices=RING_IDENTITIES,
+        default=RING_IDENTITIES[0],
+        help=f"what the nodes have as their ring_identity (default: {RING_IDENTITIES[0]})",
+    )
     command.add_argument("--group", help="the provider group that is called (default: the module's name)")
 
 
@@ -35,19 +41,21 @@ def members_of(options: argparse.Namespace) -> list[Provider]:
     address = NodeConfig.build({}, environment, discovery=place).discovery.address
     registered = asyncio.run(read_directory(address))
     wanted = (options.module, options.group or options.module)
+    is_by_node_id = options.ring_identity == "node-id"
     found = [
         Provider(
-            one.ring_name,
+            one.id if is_by_node_id else one.ring_name,
+            weight=weight,
             text=one.text,
             node_id=one.id,
             address=one.address or "",
             services=frozenset((service.module, service.name) for service in one.provides),
         )
-        for one in registered
+        for one, weight in registered
         if wanted in {(service.module, service.name) for service in one.provides}
     ]
     if not found:
-        served = sorted({f"{service.module} as {service.name}" for one in registered for service in one.provides})
+        served = sorted({f"{service.module} as {service.name}" for one, _ in registered for service in one.provides})
         there = ", ".join(served) or "nothing"
         raise ConfigError(
             f"no provider of module {wanted[0]!r} as {wanted[1]!r} is registered at {address}: {there} is"

@@ -16,6 +16,7 @@ from zfoo_py.cli.members import add_members, members_of
 from zfoo_py.cli.options import add_json, add_log_level
 from zfoo_py.consumer.change_log import ChangeReport
 from zfoo_py.consumer.explain import KEY_KINDS, read_key
+from zfoo_py.consumer.ring import VIRTUAL_NODES
 from zfoo_py.consumer.simulate import names_of, simulate
 from zfoo_py.errors import ConfigError
 from zfoo_py.protocol.common import AdminExplainChange, AdminStats
@@ -61,27 +62,31 @@ def add_to(commands: Any) -> None:
 
 
 def _simulate(options: argparse.Namespace, _parser: argparse.ArgumentParser) -> int:
-    there = _there(options)
+    there, points = _there(options)
     come: dict[str, str] = {}
     for word in options.add:
         come |= _made_up(int(word), options) if word.isdecimal() else {word: _label(word)}
-    found = simulate(options.module, there, come, names_of(options.remove, there), _keys(options))
+    found = simulate(options.module, there, come, names_of(options.remove, there), _keys(options), points=points)
     print(json.dumps({"ok": True, **found.as_dict()}) if options.json else found)
     return 0
 
 
-def _there(options: argparse.Namespace) -> dict[str, str]:
-    """Ring name → label of the providers that are there."""
+def _there(options: argparse.Namespace) -> tuple[dict[str, str], dict[str, int]]:
+    """Ring name → label, and ring name → points, of the providers that are there."""
     if options.providers is not None:
-        return {name: _label(name) for name in options.providers}
+        return {name: _label(name) for name in options.providers}, {}
     if options.admin is None:
-        return {provider.ring_name: provider.node_id for provider in members_of(options)}
+        found = members_of(options)
+        points = {provider.ring_name: provider.weight * VIRTUAL_NODES for provider in found}
+        return {provider.ring_name: provider.node_id for provider in found}, points
     stats = asyncio.run(ask_admin(options.admin, AdminStats()))
     services = stats["consumer"]["services"]
     if options.module not in services:
         consumed = ", ".join(sorted(services)) or "none"
         raise ConfigError(f"the node {stats['id']} does not consume module {options.module!r}; it consumes {consumed}")
-    return {name: _label(name) for name in services[options.module]["providers"]}
+    service = services[options.module]
+    points = {name: weight * VIRTUAL_NODES for name, weight in service["weights"].items()}
+    return {name: _label(name) for name in service["providers"]}, points
 
 
 def _label(ring_name: str) -> str:

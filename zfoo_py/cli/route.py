@@ -11,8 +11,9 @@ import msgspec
 from zfoo_py.cli.admin_io import add_admin, ask_admin
 from zfoo_py.cli.members import add_members, members_of
 from zfoo_py.cli.options import add_json, add_log_level
-from zfoo_py.consumer.balancer import ConsistentHashBalancer, ServiceView
+from zfoo_py.consumer.balancer import ServiceView
 from zfoo_py.consumer.explain import KEY_KINDS, CachedKey, Explanation, explanation, read_key
+from zfoo_py.consumer.policies.consistent_hash import ConsistentHashBalancer
 from zfoo_py.errors import ConfigError
 from zfoo_py.protocol.common import AdminExplain
 
