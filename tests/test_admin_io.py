@@ -40,6 +40,11 @@ def write(path, text):
     Path(path).write_text(text, encoding="utf-8")
 
 
+def take_over(path):
+    Path(path).unlink()
+    write(path, "")
+
+
 def lonely(path):
     return Node(id="lonely", receivers=[], table=TABLE, admin_path=path)
 
@@ -157,8 +162,7 @@ def test_another_file_is_left_alone(path):
 def test_a_place_that_another_node_has_taken_meanwhile_is_left_to_it(path):
     async def main():
         async with lonely(path):
-            os.unlink(path)  # noqa: PTH108
-            write(path, "")
+            take_over(path)
         assert is_there(path)
 
     asyncio.run(main())

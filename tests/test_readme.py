@@ -226,11 +226,20 @@ def test_the_errors_and_events_named_exist():
     assert set(re.findall(r"`([A-Z]\w+)`", section)) == set(zfoo_py.events.__all__) - {"Events"}
 
 
+def option_strings(parser):
+    """Return the options of a command, and of the commands below it."""
+    for action in parser._actions:
+        yield from action.option_strings
+        if isinstance(action.choices, dict):
+            for below in action.choices.values():
+                yield from option_strings(below)
+
+
 def test_the_options_of_the_command_line_are_the_parsers():
     """The section "Command line" names each option of each command, and no other."""
     section = README.split("## Command line")[1].split("\n## ")[0]
     (commands,) = [action.choices for action in make_parser()._actions if action.choices]
-    options = {text for one in commands.values() for action in one._actions for text in action.option_strings}
+    options = {text for one in commands.values() for text in option_strings(one)}
     text = section.split("<!--")[0]
     assert set(re.findall(r"--[a-z-]+", text)) == options - {"-h", "--help"}
     assert {f"zfoo-py {name}" for name in commands} == set(re.findall(r"\* `(zfoo-py \w+)", text))

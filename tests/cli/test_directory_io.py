@@ -40,7 +40,8 @@ def test_it_returns_what_is_registered():
                 found = await read_directory(where)
                 while not found:  # its registration is on the way
                     found = await read_directory(where)
-                (one,) = found
+                ((one, weight),) = found
+                assert weight == 1
                 assert (one.id, one.address) == ("p", p.address)
                 assert [(service.module, service.name) for service in one.provides] == [("visits", "blue")]
 

@@ -20,6 +20,7 @@ LIMITS = AlertLimits()
 def service(stats=None, **more):
     known = {
         "module": "visits", "group": "visits", "balancer": "cached-consistent-hash", "providers": ("one",),
+        "weights": {},
         "ring": ("one",), "picks": {}, "picks_are_estimates": False, "hot_keys": (), "new_keys_by": {"VisitAsk": 0.9},
         "applied_version": 1, "last_change": 1, "check_open_s": 0.0, "astray": 0,
     }  # fmt: skip

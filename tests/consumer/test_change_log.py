@@ -25,20 +25,30 @@ class World:
         self.balancer = BALANCERS["cached-consistent-hash"](options)
         self.log = ChangeLog("visits", kept)
         self.balancer.observe(self.log.moved)
-        self.up: set[str] = set()
+        self.up: dict[str, Provider] = {}
         self.version = 0
 
     def flip(self, name: str, *, version: int | None = None) -> None:
         self.version = self.version + 1 if version is None else version
         stats = self.balancer.stats()
         if name in self.up:
-            self.up.remove(name)
+            provider = self.up.pop(name)
             self.log.leaves(name, self.version, float(self.version), self.balancer.ring, stats)
-            self.balancer.on_down(Provider(name))
+            self.balancer.on_down(provider)
         else:
-            self.up.add(name)
-            self.balancer.on_up(Provider(name))
+            self.up[name] = Provider(name)
+            self.balancer.on_up(self.up[name])
             self.log.joined(name, self.version, float(self.version), self.balancer.ring, stats)
+
+    def weigh(self, name: str) -> None:
+        if name not in self.up:
+            return
+        self.version += 1
+        stats, ring, provider = self.balancer.stats(), self.balancer.ring, self.up[name]
+        had = ring.segments_of(name)
+        provider.weight = 4 - provider.weight  # 1 and 3
+        self.balancer.on_weight(provider)
+        self.log.reweighed(name, self.version, float(self.version), ring, stats, had)
 
     def pick(self, key: int) -> None:
         self.balancer.pick(ServiceView("visits"), key)
@@ -98,6 +108,7 @@ def test_one_change_says_what_moved_and_proves_that_nothing_else_did(leaves):
 steps = st.lists(
     st.one_of(
         st.tuples(st.just("flip"), st.sampled_from(NAMES)),
+        st.tuples(st.just("weigh"), st.sampled_from(NAMES)),
         st.tuples(st.just("pick"), st.integers(0, 40)),
         st.tuples(st.just("sweep"), st.integers(1, 20)),
     ),

@@ -10,7 +10,8 @@ from zfoo_py.consumer.figures import ConsumerFigures, HotKey, ServiceFigures
 
 def test_they_are_plain_json_with_the_policys_figures_beside_the_others():
     service = ServiceFigures(
-        "visits", "visits", "mine", ("one",), ("one",), {"one": 3}, False, (HotKey("k", 0.5, 0.0),), {"VisitAsk": 1.0},
+        "visits", "visits", "mine", ("one",), {}, ("one",), {"one": 3}, False,
+        (HotKey("k", 0.5, 0.0),), {"VisitAsk": 1.0},
         7, 6, 0.0, 0, BalancerStats(entries=5, hits=2),
     )  # fmt: skip
     found = ConsumerFigures(7, 3, 0, 1, 0, 0, {"visits": service}).as_dict()

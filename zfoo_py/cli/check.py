@@ -132,7 +132,7 @@ def _around(node: Node) -> Iterable[str]:
     except ConfigError as error:
         yield str(error)
         return
-    yield from _registered(node, registered)
+    yield from _registered(node, [one.registration for one in registered])
 
 
 def _registered(node: Node, registered: Iterable[Registration]) -> Iterable[str]:

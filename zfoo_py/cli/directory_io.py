@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from zfoo_py.addresses import parse_address
 from zfoo_py.config import DEFAULT_DISCOVERY_ADDRESS
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from zfoo_py.protocol.packet import Packet
     from zfoo_py.protocol.registration import Registration
 
-__all__ = ["read_directory"]
+__all__ = ["Registered", "read_directory"]
 
 # A directory on this machine answers within milliseconds, one across a network within a tenth of a second.
 DIRECTORY_WAIT_S: Final = 2.0
@@ -26,7 +26,14 @@ MAX_FRAME_BYTES: Final = 2 * 1024 * 1024
 CHUNK_BYTES: Final = 65536
 
 
-async def read_directory(address: str, wait_s: float = DIRECTORY_WAIT_S) -> tuple[Registration, ...]:
+class Registered(NamedTuple):
+    """One entry of a directory."""
+
+    registration: Registration
+    weight: int
+
+
+async def read_directory(address: str, wait_s: float = DIRECTORY_WAIT_S) -> tuple[Registered, ...]:
     """Return what is registered with the embedded directory at "host:port".
 
     Raises:
@@ -63,7 +70,7 @@ def _stranger(address: str) -> str:
     )
 
 
-async def _read(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> tuple[Registration, ...]:
+async def _read(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> tuple[Registered, ...]:
     """Say Hello, watch, and return what the snapshot holds.
 
     It may come in parts, one right after the other: a Ping that follows its first part is answered after its last.
@@ -75,7 +82,7 @@ async def _read(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> t
 
     send(Hello(WIRE_VERSION, "node", "zfoo-py", max_frame_bytes=MAX_FRAME_BYTES))
     send(DirectoryWatch())
-    texts: list[str] = []
+    found: list[tuple[Registration | None, int]] = []
     while True:
         data = await reader.read(CHUNK_BYTES)
         if not data:
@@ -83,10 +90,11 @@ async def _read(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> t
         for body in parser.feed(data):
             _, packet, _ = codec.decode(body)
             if isinstance(packet, DirectoryChange):
-                texts += packet.joined
+                weights = packet.weights or [1] * len(packet.joined)
+                found += [(parse(text), weight) for text, weight in zip(packet.joined, weights, strict=False)]
                 if packet.snapshot:
                     send(Ping())
             elif isinstance(packet, Pong):
-                return tuple(one for one in map(parse, texts) if one is not None)
+                return tuple(Registered(one, weight) for one, weight in found if one is not None)
         if parser.error is not None:
             raise EOFError

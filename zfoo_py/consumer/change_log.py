@@ -24,9 +24,12 @@ from zfoo_py.consumer.ring import HASHES
 if TYPE_CHECKING:
     from array import array
     from collections.abc import Iterator
+    from typing import TypeAlias
 
     from zfoo_py.consumer.balancer import BalancerStats
     from zfoo_py.consumer.ring import HashRing
+
+    Segments: TypeAlias = tuple[array[int], array[int]]
 
 __all__ = ["KEPT_CHANGES", "ChangeLog", "ChangeReport"]
 
@@ -103,21 +106,21 @@ class ChangeReport(msgspec.Struct, frozen=True):
 
 
 class _Step:
-    """One provider came or went: which segments changed."""
+    """One provider came or went, or got another weight: which segments changed."""
 
-    __slots__ = ("change", "firsts", "lasts", "name", "points_version")
+    __slots__ = ("change", "kept", "name", "points_version", "segments")
 
     def __init__(
-        self, change: _Change, name: str, points_version: int, segments: tuple[array[int], array[int]]
+        self, change: _Change, name: str, points_version: int, segments: Segments, kept: Segments | None = None
     ) -> None:
         self.change = change
         self.name = name
         self.points_version = points_version  # of the ring after it
-        self.firsts, self.lasts = segments
+        self.segments = segments  # these changed ...
+        self.kept = kept  # ... but for those that it had before and has now
 
     def covers(self, key_hash: int) -> bool:
-        at = bisect_right(self.firsts, key_hash) - 1
-        return at >= 0 and key_hash <= self.lasts[at]
+        return _is_in(self.segments, key_hash) and not (self.kept is not None and _is_in(self.kept, key_hash))
 
 
 class _Change:
@@ -206,7 +209,7 @@ class ChangeLog:
         now_s: float,
         ring: HashRing | None,
         stats: BalancerStats,
-        before: tuple[array[int], array[int]] | None,
+        before: Segments | None,
     ) -> None:
         """A provider has more or fewer points. ``stats`` and ``before``, its segments, are from before that.
 
@@ -221,7 +224,8 @@ class ChangeLog:
         change.points_version = ring.points_version
         change.moved_hashes += abs(grown)
         if change.entries:
-            step = self._newest[name] = _Step(change, name, ring.points_version, after if grown > 0 else before)
+            kept, moved = (before, after) if grown > 0 else (after, before)
+            step = self._newest[name] = _Step(change, name, ring.points_version, moved, kept)
             change.steps.append(step)
 
     def _change(self, version: int, now_s: float, stats: BalancerStats) -> _Change:
@@ -320,6 +324,12 @@ class ChangeLog:
         return tuple(change.version for change in self._changes)
 
 
-def _length(segments: tuple[array[int], array[int]]) -> int:
+def _is_in(segments: Segments, key_hash: int) -> bool:
+    firsts, lasts = segments
+    at = bisect_right(firsts, key_hash) - 1
+    return at >= 0 and key_hash <= lasts[at]
+
+
+def _length(segments: Segments) -> int:
     firsts, lasts = segments
     return sum(lasts) - sum(firsts) + len(firsts)

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 from zfoo_py.actor import ActorDeadError, refuse_blocking
 from zfoo_py.consumer.hashing import check_key
 from zfoo_py.consumer.messages import Explain, ExplainChange, SendOrder, TakeStats
-from zfoo_py.errors import BackpressureError, InboxFullError, MissingKeyError, PacketError, SessionClosedError
+from zfoo_py.errors import (
+    BackpressureError,
+    ConfigError,
+    InboxFullError,
+    MissingKeyError,
+    PacketError,
+    SessionClosedError,
+)
 from zfoo_py.net.messages import AskRecord
 from zfoo_py.protocol.packet import Ask, Packet, ProtocolModule
 from zfoo_py.router.answer import Answer
@@ -191,10 +198,10 @@ class Consumer:
             key: as of `async_ask`.
 
         Returns:
-            The explanation to come: `str()` it, or take its ``as_dict()``. Ends with `ConfigError` if this node does
-            not consume the module.
+            The explanation to come: `str()` it, or take its ``as_dict()``.
 
         Raises:
+            ConfigError: at once; this node does not consume the module.
             MissingKeyError, UnmappedPacketError, TypeError: at once.
         """
         if isinstance(about, Packet):
@@ -205,7 +212,11 @@ class Consumer:
             module = self._binding(about).module.name
         else:
             module = about.name if isinstance(about, ProtocolModule) else about
-        if key is OMITTED and self._needs_key.get(module):
+        if module not in self._needs_key:
+            consumed = ", ".join(sorted(self._needs_key)) or "none"
+            msg = f"this node does not consume module {module!r}; it consumes {consumed}"
+            raise ConfigError(msg)
+        if key is OMITTED and self._needs_key[module]:
             msg = f"which key of module {module!r} is to be explained? Give one: explain({module!r}, key)"
             raise MissingKeyError(msg)
         key = None if key is OMITTED else key

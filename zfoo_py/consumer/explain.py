@@ -175,6 +175,8 @@ class Explanation(msgspec.Struct, frozen=True):
         if self.lane is not None:
             rows.append(("lane", str(self.lane)))
         ring = f"ring {self.points_version}, " if self.point is not None else ""
+        if self.cached is not None and self.cached.state == "unknown":
+            return [*rows, ("versions", "those of the node that asks are unknown, too")]
         rows.append(("versions", f"{ring}membership {self.applied_version}"))
         return rows
 

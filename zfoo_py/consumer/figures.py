@@ -31,6 +31,7 @@ class ServiceFigures(msgspec.Struct, frozen=True):
     Attributes:
         module, group, balancer: names of the type, of the provider group, and of the policy.
         providers: ring names of those that may be picked.
+        weights: ring name → weight, of those whose weight is not 1.
         ring: names in the policy's ring; None: it has none.
         picks: ring name → how often it was picked since it came.
         picks_are_estimates: a provider serves several consumed modules, and its picks are split by the sample.
@@ -47,6 +48,7 @@ class ServiceFigures(msgspec.Struct, frozen=True):
     group: str
     balancer: str
     providers: tuple[str, ...]
+    weights: dict[str, int]
     ring: tuple[str, ...] | None
     picks: dict[str, int]
     picks_are_estimates: bool

@@ -218,6 +218,7 @@ class Observer:
             group=service.group,
             balancer=service.balancer_name,
             providers=names,
+            weights={one.ring_name: one.weight for one in service.view.providers if one.weight != 1},
             ring=None if ring is None else ring.providers,
             picks=picks,
             picks_are_estimates=is_estimate,
