@@ -69,7 +69,7 @@ class NoDiscovery:
         announce(Announced(snapshot=True))
         self._at_start()
 
-    def register(self, text: str) -> None:
+    def register(self, text: str, *, weight: int = 1) -> None:
         """Do nothing."""
 
     async def leave(self) -> None:

@@ -233,7 +233,7 @@ class Providers:
         self._announce = announce
         announce(Announced(joined=tuple(place.target for place in self.there), snapshot=True))
 
-    def register(self, text: str) -> None:
+    def register(self, text: str, *, weight: int = 1) -> None:
         """Do nothing: the consumer provides nothing."""
 
     async def leave(self) -> None:
