@@ -19,8 +19,10 @@ import asyncio
 import json
 import sys
 import time
+from itertools import combinations
 from pathlib import Path
 from random import Random
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from samples.soak_load import Load
@@ -40,6 +42,7 @@ MAX_SLOPE_MIB = 1.0  # per 10^6 calls
 # shortest useful run, 30 s on a busy machine, the model of the old balancer rises by twice that.
 SHORT_CALLS, MAX_SHORT_RISE_MIB = 2_000_000, 4.0
 ALERT_LIMIT_S = 60.0
+SLOPE_POINTS = 200
 # After the warm-up at least so many samples, or the run was too short to say anything.
 FEWEST_SAMPLES = 20
 DEFAULT_KEYS = 1_000_000
@@ -152,13 +155,14 @@ def alert_faults(load: Load) -> list[str]:
 
 
 def slope(points: Sequence[tuple[float, float]]) -> float:
-    """Return the slope of the straight line through these points (least squares)."""
-    if len(points) < 2:
-        return 0.0
-    mean_x = sum(x for x, _ in points) / len(points)
-    mean_y = sum(y for _, y in points) / len(points)
-    spread = sum((x - mean_x) ** 2 for x, _ in points)
-    return sum((x - mean_x) * (y - mean_y) for x, y in points) / spread if spread else 0.0
+    """Return the median slope between all pairs of at most `SLOPE_POINTS` of these points (Theil and Sen).
+
+    A line that steps once, as when the allocator keeps the room of a table that was replaced, has none; one that
+    leaks has.
+    """
+    some = points[:: max(1, len(points) // SLOPE_POINTS)]
+    slopes = [(late[1] - soon[1]) / (late[0] - soon[0]) for soon, late in combinations(some, 2) if late[0] > soon[0]]
+    return median(slopes) if slopes else 0.0
 
 
 async def compare(options: argparse.Namespace) -> list[dict[str, Any]]:

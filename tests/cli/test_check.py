@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 
 from tests.support.cli import HELLO
+from zfoo_py.cli.directory_io import read_directory
 from zfoo_py.cli.main import main
 
 
@@ -101,7 +103,7 @@ def test_what_is_registered_is_held_against_what_is_wanted(folder, start, capsys
     (nobody,) = warnings_of(capsys, file, "--consume", "greetings", "--provide", "greetings", "--discovery", address)
     assert "nobody provides greetings as greetings yet" in nobody
     provider = start("run", file, "--provide", "greetings", "--discovery", address)
-    while "is up" not in provider.stderr.readline():
+    while not asyncio.run(read_directory(address)):  # its registration is on the way
         assert provider.poll() is None
     (same,) = warnings_of(capsys, file, "--provide", "greetings", "--consume", "greetings", "--discovery", address)
     assert "another node is called 'hello'" in same

@@ -14,7 +14,7 @@ from tests.support.sessions import Recorder
 from zfoo_py.actor import Abort, CoreRef, LoopFuture
 from zfoo_py.consumer import messages as c
 from zfoo_py.consumer.balancer import Balancer
-from zfoo_py.consumer.consumer_actor import SWEEP_ENTRIES_PER_TURN
+from zfoo_py.consumer.sweeper import SWEEP_ENTRIES_PER_TURN, SWEEP_TURNS_PER_ROUND
 from zfoo_py.errors import NoProviderError
 from zfoo_py.events import Events, MembershipChanged, ProviderDown, ProviderUp
 from zfoo_py.net import messages as m
@@ -254,7 +254,7 @@ def test_the_sweep_goes_in_bounded_turns_between_which_others_run_and_it_ends():
 
         def sweep(self, budget_entries):
             budgets[self.name] += 1
-            assert budget_entries <= SWEEP_ENTRIES_PER_TURN // 2
+            assert budget_entries <= SWEEP_ENTRIES_PER_TURN
             self.left = max(0, self.left - budget_entries)
             return not self.left
 
@@ -263,16 +263,20 @@ def test_the_sweep_goes_in_bounded_turns_between_which_others_run_and_it_ends():
         policy.name = name
     world = ConsumerWorld(*(service(name, policy) for name, policy in policies.items()))
     budgets.clear()
-    policies["visits"].left = 5 * SWEEP_ENTRIES_PER_TURN // 2
+    size, round_ = SWEEP_ENTRIES_PER_TURN, SWEEP_TURNS_PER_ROUND
+    policies["visits"].left = 10 * size
     world.up(1)
-    assert policies["visits"].left == 4 * SWEEP_ENTRIES_PER_TURN // 2  # one turn, and then the loop is free
+    # The first turn is for both types, the others of the round for the one that has work; then the loop is free.
+    assert policies["visits"].left == 10 * size - size // 2 - (round_ - 1) * size
+    assert (budgets["visits"], budgets["pages"]) == (round_, 1)
     world.down(1)  # a change during the sweep starts no second one
-    assert (budgets["visits"], world.loop.clock.pending()) == (1, 2)
+    assert (budgets["visits"], world.loop.clock.pending()) == (round_, 2)
     world.later()
-    assert (budgets["visits"], policies["visits"].left) == (5, 0)
+    assert policies["visits"].left == 0
+    assert budgets["visits"] == 11  # with two halves
     assert world.loop.clock.pending() == 1  # the clock's
     world.up(2)
-    assert budgets["visits"] == 6
+    assert budgets["visits"] == 12
 
 
 def test_after_a_join_and_a_leave_the_sweep_leaves_no_stale_entry():

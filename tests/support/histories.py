@@ -22,7 +22,7 @@ from uuid import UUID
 from tests.support.consumers import ConsumerWorld, registration, service
 from tests.support.packets import PageAsk, VisitAsk
 from tests.support.truth import Truth, crowded
-from zfoo_py.consumer import consumer_actor
+from zfoo_py.consumer import sweeper
 from zfoo_py.consumer.balancer import BalancerOptions
 from zfoo_py.consumer.hashing import task_hash
 from zfoo_py.consumer.policies import consistent_hash
@@ -50,7 +50,8 @@ def small_world() -> Iterator[None]:
     """Make rings crowded and sweeps short."""
     with (
         mock.patch.object(consistent_hash, "HashRing", lambda count: HashRing(count, hash_points=crowded)),
-        mock.patch.object(consumer_actor, "SWEEP_ENTRIES_PER_TURN", SWEEP_ENTRIES),
+        mock.patch.object(sweeper, "SWEEP_ENTRIES_PER_TURN", SWEEP_ENTRIES),
+        mock.patch.object(sweeper, "SWEEP_TURNS_PER_ROUND", 2),
     ):
         yield
 
