@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from tests.support.cli import HELLO, LIMIT_S
 from zfoo_py import Packet
 from zfoo_py.cli.ask import packet_of
+from zfoo_py.cli.directory_io import read_directory
 from zfoo_py.cli.main import main
 from zfoo_py.errors import ConfigError
 
@@ -99,7 +101,7 @@ def test_the_same_key_reaches_the_same_provider_from_every_process(start, tmp_pa
     address = json.loads(start("discovery", "--address", "127.0.0.1:0", "--json").stdout.readline())["listening_at"]
     for number in range(3):
         provider = start("run", "hello.py", "--provide", "greetings", "--id", f"p{number}", "--discovery", address)
-        while "is up" not in provider.stderr.readline():
+        while len(asyncio.run(read_directory(address))) <= number:  # its registration is on the way
             assert provider.poll() is None
     words = ["ask", "hello:HelloAsk", "name=ada", "--discovery", address]
     asks = [start(*words, "--json") for _ in range(4)] + [start(*words, "--key", "ada", "--timeout-s", "5")]
