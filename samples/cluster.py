@@ -16,7 +16,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import resource
+import signal
 import sys
 from collections import Counter
 from contextlib import contextmanager
@@ -269,6 +271,8 @@ def main(argv: list[str] | None = None) -> int:
         print("interrupted; every provider was stopped", file=sys.stderr)
         return 130
     except EndedBySignal as end:
+        if end.number == signal.SIGHUP:  # what is still to be printed has no reader, and Python would end with 120
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + end.number
     except (CannotRunError, ZfooError, OSError, ExceptionGroup) as error:
         print(f"the cluster could not run: {sentence(error)}", file=sys.stderr)
