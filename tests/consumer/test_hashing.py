@@ -22,7 +22,9 @@ from zfoo_py.consumer.hashing import (
     check_key,
     fnv_hash,
     java_string_hash,
+    key_hashes,
     key_text,
+    kind_and_text,
     point_hashes,
     task_hash,
     utf16_units,
@@ -241,8 +243,9 @@ def test_a_float_text_reads_back_and_has_javas_form(number):
 )
 def test_texts_and_cache_keys(key, kind, text):
     assert key_text(key) == text
-    assert cache_key(key) == (kind, text)
-    assert type(cache_key(key)[1]) is str
+    assert cache_key(key) == (key if kind in {"()", "(str)", "(str,int)"} else (None, kind, text))
+    assert kind_and_text(cache_key(key)) == (kind, text)
+    assert key_hashes(key) == (fnv_hash(key), task_hash(key))
     if kind != "bytes":
         assert fnv_hash(key) == fnv_hash(text)
     if kind not in {"int", "bool"}:
@@ -257,10 +260,13 @@ def test_exact_int_and_str_are_their_own_cache_key():
     text, number = "user-7", 10**20
     assert cache_key(text) is text
     assert cache_key(number) is number
+    pair = (text, number)
+    assert cache_key(pair) is pair
 
 
 def test_keys_that_python_or_their_text_mix_up_have_different_cache_keys():
     alike = [1, 1.0, True, "1", "true", Level.LOW, b"1", LoudInt(1), (1,), (1.0,), (True,), ("1",), ("true",)]
+    alike += [("bytes", "0x31"), (LoudInt(1),), ("room", True), ("room", 1)]
     assert len({cache_key(key) for key in alike}) == len(alike)
     assert fnv_hash(1) == fnv_hash("1"), "they share an owner all the same"
 
@@ -278,6 +284,7 @@ def test_cache_keys_are_equal_only_for_keys_that_hash_alike(one, other):
         assert cache_key(key) == cache_key(key)
         assert 0 <= fnv_hash(key) < 2**31
         assert -(2**31) <= task_hash(key) < 2**31
+        assert key_hashes(key) == (fnv_hash(key), task_hash(key))
         check_key(key)
 
 

@@ -13,7 +13,7 @@ from uuid import UUID
 
 import msgspec
 
-from zfoo_py.consumer.hashing import cache_key, fnv_hash, key_text, task_hash
+from zfoo_py.consumer.hashing import cache_key, fnv_hash, key_text, kind_and_text, task_hash
 from zfoo_py.consumer.ring import HASHES
 from zfoo_py.errors import ConfigError
 
@@ -269,8 +269,7 @@ def printable(text: str) -> str:
 
 def key_kind(key: Key) -> str:
     """The kind of a key, as `zfoo_py.consumer.hashing` names it."""
-    known = cache_key(key)
-    return known[0] if isinstance(known, tuple) else type(known).__name__
+    return kind_and_text(cache_key(key))[0]
 
 
 def read_key(kind: str, text: str) -> Key:

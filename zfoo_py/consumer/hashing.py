@@ -47,14 +47,16 @@ __all__ = [
     "check_key",
     "fnv_hash",
     "java_string_hash",
+    "key_hashes",
     "key_text",
+    "kind_and_text",
     "point_hashes",
     "task_hash",
     "utf16_units",
 ]
 
 Key: TypeAlias = "int | str | bool | float | bytes | UUID | Enum | tuple[Key, ...]"
-CacheKey: TypeAlias = int | str | tuple[str, str]
+CacheKey: TypeAlias = int | str | tuple[int | str, ...] | tuple[None, str, str]
 
 _ALLOWED = "int, str, bool, float, bytes, UUID, Enum, or a tuple of these"
 _MASK = 0xFFFFFFFF
@@ -87,6 +89,8 @@ def fnv_hash(key: Key) -> int:
     """
     if key.__class__ is str:
         units: Iterable[int] = key.encode() if key.isascii() else utf16_units(key)
+    elif key.__class__ is int:
+        units = b"%d" % key  # its decimal text, without the detour through str
     elif isinstance(key, bytes) and not isinstance(key, Enum):
         units = memoryview(key).cast("b")
     else:
@@ -146,13 +150,21 @@ def task_hash(key: Key) -> int:
         return java_string_hash(key)
     if key.__class__ is bool:
         return 1231 if key else 1237
-    if isinstance(key, Enum) or not isinstance(key, (int, float)):
-        return java_string_hash(key_text(key))
-    if isinstance(key, int):
+    if key.__class__ is int or (isinstance(key, int) and not isinstance(key, Enum)):
         return (int.__and__(key, _MASK) ^ _SIGN) - _SIGN
+    if isinstance(key, Enum) or not isinstance(key, float):
+        return java_string_hash(key_text(key))
     if key != key:  # noqa: PLR0124  # NaN
         return 0
     return int(min(max(key, -2147483648.0), 2147483647.0))
+
+
+def key_hashes(key: Key) -> tuple[int, int]:
+    """`fnv_hash` and `task_hash` of a key; a tuple's text is made once for both."""
+    if key.__class__ is tuple:
+        text = _tuple_key(key)[1]
+        return fnv_hash(text), java_string_hash(text)
+    return fnv_hash(key), task_hash(key)
 
 
 def java_string_hash(text: str) -> int:
@@ -194,31 +206,54 @@ def key_text(key: Key) -> str:
 
 
 def cache_key(key: Key) -> CacheKey:
-    """What a key is remembered under: int and str (exact type) by themselves, every other by (kind, text).
+    """What a key is remembered under: int, str, and tuples of nothing but these (exact types), by themselves.
 
-    So ``1``, ``1.0``, ``True`` and ``"true"``, which Python's dict or the text would mix up, never answer for one
-    another, and equal cache keys always have equal `fnv_hash` and `task_hash`.
+    Every other key by (None, kind, text), which no such tuple equals. So ``1``, ``1.0``, ``True`` and ``"true"``, which
+    Python's dict or the text would mix up, never answer for one another, and equal cache keys always have equal
+    `fnv_hash` and `task_hash`.
 
     Raises:
         TypeError: for a key that is not allowed.
     """
-    if key.__class__ is str or key.__class__ is int:
-        return key
-    return _kind_and_text(key)
+    kind = key.__class__
+    if kind is str or kind is int:
+        return key  # type: ignore[return-value]
+    if kind is tuple:
+        for element in key:  # type: ignore[union-attr]
+            kind = element.__class__
+            if kind is not str and kind is not int:
+                break
+        else:
+            return key  # type: ignore[return-value]
+    return None, *_kind_and_text(key)
+
+
+def kind_and_text(known: CacheKey) -> tuple[str, str]:
+    """The kind and the text of the key that is remembered under this `cache_key`."""
+    if known.__class__ is tuple and known[:1] == (None,):
+        return known[1], known[2]  # type: ignore[return-value]
+    return _kind_and_text(known)
 
 
 _MARKS = re.compile(r"[\\,()]")
 
 
 def _tuple_key(key: tuple[object, ...]) -> tuple[str, str]:
-    parts = [_kind_and_text(element) for element in key]
-    kinds = ",".join([kind for kind, _ in parts])
-    texts = [_escaped(text) if kind in ("str", "enum") else text for kind, text in parts]
-    return f"({kinds})", f"({','.join(texts)})"
+    kinds, texts = [], []
+    for element in key:
+        if element.__class__ is str:
+            kind, text = "str", element
+        elif element.__class__ is int:
+            kind, text = "int", int.__repr__(element)
+        else:
+            kind, text = _kind_and_text(element)
+        kinds.append(kind)
+        texts.append(_escaped(text) if kind in ("str", "enum") and not text.isalnum() else text)
+    return f"({','.join(kinds)})", f"({','.join(texts)})"
 
 
 def _escaped(text: str) -> str:
-    return text if text.isalnum() else _MARKS.sub(r"\\\g<0>", text) or r"\e"
+    return _MARKS.sub(r"\\\g<0>", text) or r"\e"
 
 
 # The methods are called on the class: a subclass that overrides one does not change the key.

@@ -374,8 +374,9 @@ def _tick_of(entry: Entry[P]) -> int:
 
 
 def _sizeof(key: CacheKey) -> int:
-    if isinstance(key, tuple):
-        kind, text = key
-        shared = kind[0] != "("  # the kinds of tuples are made anew, the others are constants
-        return getsizeof(key) + getsizeof(text) + (0 if shared else getsizeof(kind))
-    return getsizeof(key)
+    size = getsizeof(key)
+    if key.__class__ is tuple:
+        for part in key:
+            if part is not None:
+                size += getsizeof(part)
+    return size

@@ -17,7 +17,7 @@ from zfoo_py.consumer.balancer import BalancerStats
 from zfoo_py.consumer.change_log import ChangeLog
 from zfoo_py.consumer.explain import Decision, explanation, printable
 from zfoo_py.consumer.figures import HotKey, ServiceFigures
-from zfoo_py.consumer.hashing import cache_key
+from zfoo_py.consumer.hashing import cache_key, kind_and_text
 from zfoo_py.consumer.hot_keys import HotKeys, gaps
 from zfoo_py.errors import ConfigError
 
@@ -88,7 +88,7 @@ class Observer:
                 record.hot.offer(key)
         elif key is not None:
             remembered = cache_key(key)
-            if remembered.__class__ is int or len(remembered[1]) <= MAX_HOT_KEY_CHARS:  # type: ignore[index]
+            if remembered.__class__ is int or len(kind_and_text(remembered)[1]) <= MAX_HOT_KEY_CHARS:
                 record.hot.offer(remembered)
         self._watches_left -= 1
         return self._watches_left >= 0
@@ -247,5 +247,5 @@ class Observer:
 
 
 def _shown(key: CacheKey) -> str:
-    text = printable(key[1] if isinstance(key, tuple) else str(key))
+    text = printable(kind_and_text(key)[1])
     return text if len(text) <= SHOWN_KEY_CHARS else f"{text[:SHOWN_KEY_CHARS]}…"

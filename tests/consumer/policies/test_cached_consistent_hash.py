@@ -201,8 +201,7 @@ def test_keys_that_python_mixes_up_keep_their_own_lanes():
 def test_a_remembered_key_is_not_hashed_again(monkeypatch, key):
     balancer, view = policy_of("cached-consistent-hash")
     first = balancer.route(view, key)
-    monkeypatch.setattr(module, "fnv_hash", None)
-    monkeypatch.setattr(module, "task_hash", None)
+    monkeypatch.setattr(module, "key_hashes", None)
     assert balancer.route(view, key) == first
     newcomer = Provider(POLICY_NAMES[3])
     balancer.on_up(newcomer)

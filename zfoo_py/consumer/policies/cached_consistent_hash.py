@@ -16,7 +16,7 @@ from zfoo_py.consumer.balancer import (
     any_of,
 )
 from zfoo_py.consumer.explain import Decision
-from zfoo_py.consumer.hashing import Key, cache_key, fnv_hash, task_hash
+from zfoo_py.consumer.hashing import Key, cache_key, key_hashes
 from zfoo_py.consumer.key_cache import Entry, KeyCache, MovedKey
 from zfoo_py.consumer.policies.consistent_hash import ConsistentHashBalancer
 from zfoo_py.consumer.ring import VIRTUAL_NODES
@@ -94,8 +94,7 @@ class CachedConsistentHashBalancer(ConsistentHashBalancer):
         return cache.renew(entry), entry.lane
 
     def _remember(self, key: Key) -> tuple[Provider | None, int | None]:
-        key_hash = fnv_hash(key)
-        lane = task_hash(key)
+        key_hash, lane = key_hashes(key)
         provider = self._owner_of_hash(key_hash)
         if provider is not None:
             self._cache.put(cache_key(key), provider, key_hash, lane)
