@@ -1,6 +1,6 @@
 """`make soak`: does the consumer's memory stay where it is, whatever is asked and whoever comes and goes?
 
-    python -m samples.soak                                   # 10^6 keys of each of 4 service types, under churn
+    python -m samples.soak                                   # 10^6 new keys of each of 4 service types, under churn
     python -m samples.soak --seconds 30                      # a short one
     python -m samples.soak --old-balancer                    # the same load on zfoo's leaking balancer of 2024
     python -m samples.soak --compare --plot docs/soak.png    # both, one after the other, and their curves
@@ -76,7 +76,7 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
         max_cache_entries=options.max_entries,
     )
     async with node:
-        load = Load(node, providers, modules, options.keys, rng)
+        load = Load(node, providers, modules, rng)
         sampling = asyncio.create_task(load.sample())
         try:
             until_s = time.monotonic() + options.seconds if options.seconds else float("inf")
@@ -216,8 +216,12 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     """Read the command line; a wrong one ends the program with exit code 2."""
     parser = argparse.ArgumentParser(prog="samples.soak", description=(__doc__ or "").partition("\n")[0])
     add = parser.add_argument
-    add("--seconds", type=float, default=0.0, help="stop after so long (default: when all keys were asked)")
-    add("--keys", type=int, help=f"of each type (default {DEFAULT_KEYS:,}; with --compare {COMPARED_KEYS:,})")
+    add("--seconds", type=float, default=0.0, help="stop after so long (default: when all --keys were asked)")
+    add(
+        "--keys",
+        type=int,
+        help=f"new ones of each type (default {DEFAULT_KEYS:,}, to --compare {COMPARED_KEYS:,})",
+    )
     add("--types", type=int, default=4, help=f"service types, at most {len(BALANCERS)} (default 4)")
     add(
         "--max-entries",

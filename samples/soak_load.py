@@ -43,7 +43,6 @@ class Load:
         node: the consumer.
         providers: whom it asks.
         modules: the service types.
-        keys: different keys of each.
         rng: the seed of everything.
 
     Attributes:
@@ -54,11 +53,10 @@ class Load:
         wrong_owners: answers of another provider than the key's owner.
     """
 
-    def __init__(self, node: Node, providers: Providers, modules: list[str], keys: int, rng: Random) -> None:
+    def __init__(self, node: Node, providers: Providers, modules: list[str], rng: Random) -> None:
         self._node = node
         self._providers = providers
         self._modules = modules
-        self._keys = keys
         self._rng = rng
         self._names: dict[tuple[int, str], tuple[str, ...]] = {}
         self._next = dict.fromkeys(modules, 0)
@@ -123,7 +121,7 @@ class Load:
         if self.is_full and self._rng.random() < HOT_SHARE:
             return self._rng.randrange(HOT_KEYS)
         number = self._next[module]
-        self._next[module] = (number + 1) % self._keys
+        self._next[module] = number + 1
         return number
 
     def _judge(self, module: str, key: Any, version: int, served_by: str) -> None:
