@@ -40,16 +40,15 @@ def draw(path: Path, runs: Sequence[dict[str, Any]]) -> None:
         entries = [sum(sample["entries"].values()) / 1e3 for sample in samples]
         for axes, values, unit in ((memory, rss_mib, "MiB"), (keys, entries, "thousand keys")):
             axes.plot(calls, values, color=colour, linewidth=2)
-            # Above the end of a line that lies flat; left of one that rises.
-            where = {"xytext": (-10, 0), "va": "top"} if is_old else {"xytext": (0, 6), "va": "bottom"}
             axes.annotate(
                 f"{name}: {values[-1]:,.0f} {unit}",
                 (calls[-1], values[-1]),
+                xytext=(0, 5),
                 textcoords="offset points",
                 ha="right",
+                va="bottom",
                 color=colour,
                 fontsize=11,
-                **where,
             )
         for alert in run["alerts"][:1]:
             at = next((s["calls"] for s in samples if s["seconds"] >= alert["seconds"]), samples[-1]["calls"]) / 1e6
@@ -57,11 +56,11 @@ def draw(path: Path, runs: Sequence[dict[str, Any]]) -> None:
                 axes.axvline(at, color=colour, linestyle=":", linewidth=1.5)
             memory.annotate(
                 f"alert {alert['name']}, after {alert['seconds']:.0f} s",
-                (at, 0.97),
+                (at, 0.05),
                 xycoords=("data", "axes fraction"),
                 xytext=(5, 0),
                 textcoords="offset points",
-                va="top",
+                va="bottom",
                 fontsize=10,
                 color=colour,
             )
@@ -69,7 +68,7 @@ def draw(path: Path, runs: Sequence[dict[str, Any]]) -> None:
     keys.set_ylabel("remembered keys, thousands")
     keys.set_xlabel("calls, millions")
     for axes in (memory, keys):
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(bottom=0, top=axes.get_ylim()[1] * 1.12)  # room for the words above the lines
         axes.set_xlim(left=0)
         axes.grid(alpha=0.25)
         for side in ("top", "right"):
