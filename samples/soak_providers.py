@@ -8,6 +8,7 @@ does not let go, grows.
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zfoo_py import Ask, Packet, PacketTable, ProtocolModule
@@ -220,10 +221,18 @@ class Providers:
 
     async def churn(self) -> None:
         """One change: somebody goes, or a new one comes."""
-        if len(self.there) >= MOST or (len(self.there) > FEWEST and self._rng.random() < 0.5):
-            self.go(self._rng.choice(self.there), killed=self._rng.random() < 0.5)
+        has_spare = bool(self._spare())
+        if has_spare and (len(self.there) >= MOST or (len(self.there) > FEWEST and self._rng.random() < 0.5)):
+            self.go(self._rng.choice(self._spare()), killed=self._rng.random() < 0.5)
         else:
             await self.come()
+
+    def _spare(self) -> list[Place]:
+        """Return those whose every module somebody else offers, too."""
+        offered = Counter(service.module for place in self.there for service in place.registration.provides)
+        return [
+            place for place in self.there if all(offered[service.module] > 1 for service in place.registration.provides)
+        ]
 
     # --- Discovery
 

@@ -40,6 +40,7 @@ def test_a_short_run_holds_its_bounds_and_judges_owners():
     assert figures["evictions"]["capacity"] > 0
     assert figures["judged"] > 100
     assert (figures["misroutes"], figures["wrong_owners"], figures["alerts"]) == (0, 0, [])
+    assert "NoProviderError" not in figures["failed_asks"]
 
 
 @pytest.mark.slow
