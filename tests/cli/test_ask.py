@@ -112,3 +112,12 @@ def test_the_same_key_reaches_the_same_provider_from_every_process(start, tmp_pa
     assert len(texts) == 1
     assert {answer["answer"] for answer in answers} == {"HelloAnswer"}
     assert outs[4][0] == f"HelloAnswer(text='{texts.pop()}')\n"
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "0", "-1", "soon"])
+def test_a_time_out_that_is_none_is_a_command_written_wrongly(seconds, folder, capsys):
+    folder.write("hello.py", HELLO)
+    with pytest.raises(SystemExit) as caught:
+        main(["ask", "hello:HelloAsk", "name=ada", "--timeout-s", seconds])
+    assert caught.value.code == 2
+    assert f"{seconds!r} is no number of seconds above 0" in capsys.readouterr().err
