@@ -409,7 +409,10 @@ class Engine:
             where = ", ".join(self._config.discovery.addresses)
             hint = f"listening at {where}" if where else "registered with the same discovery"
             why = f"; {trouble}" if trouble else f": is one running, and {hint}?"
-            names = ", ".join(repr(name) for name in missing)
+            groups = {consumed.module: consumed.provider for consumed in self._config.consumes}
+            names = ", ".join(
+                repr(name) if groups[name] == name else f"{name!r} as {groups[name]!r}" for name in missing
+            )
             msg = f"no provider of module {names} within {self._limits.ready_timeout_s} s{why}"
             raise NotReadyError(msg, missing=missing) from error
 

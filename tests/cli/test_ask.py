@@ -95,6 +95,13 @@ def test_without_a_provider_it_says_what_is_missing_and_where_it_looked(folder, 
     assert "no discovery answers at 127.0.0.1:1" in err
 
 
+def test_a_group_that_nobody_serves_is_named(folder, capsys, monkeypatch):
+    folder.write("hello.py", HELLO)
+    monkeypatch.setenv("ZFOO_LIMITS__READY_TIMEOUT_S", "0.1")
+    assert main(["ask", "hello:HelloAsk", "name=ada", "--group", "blue", "--discovery", "127.0.0.1:1"]) == 1
+    assert "no provider of module 'greetings' as 'blue' within" in capsys.readouterr().err
+
+
 def test_the_same_key_reaches_the_same_provider_from_every_process(start, tmp_path):
     """Real processes: each ask is a consumer that starts anew, and must know all providers before it picks."""
     (tmp_path / "hello.py").write_text(HELLO)
@@ -112,3 +119,12 @@ def test_the_same_key_reaches_the_same_provider_from_every_process(start, tmp_pa
     assert len(texts) == 1
     assert {answer["answer"] for answer in answers} == {"HelloAnswer"}
     assert outs[4][0] == f"HelloAnswer(text='{texts.pop()}')\n"
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "0", "-1", "soon"])
+def test_a_time_out_that_is_none_is_a_command_written_wrongly(seconds, folder, capsys):
+    folder.write("hello.py", HELLO)
+    with pytest.raises(SystemExit) as caught:
+        main(["ask", "hello:HelloAsk", "name=ada", "--timeout-s", seconds])
+    assert caught.value.code == 2
+    assert f"{seconds!r} is no number of seconds above 0" in capsys.readouterr().err

@@ -40,7 +40,7 @@ def test_nothing_is_overwritten(folder, capsys):
     assert [path.name for path in folder.path.iterdir()] == ["ask_hello.py"]
 
 
-@pytest.mark.parametrize("name", ["", "Hello", "hello.py", "a-b", "class", "1a", "a/b", "ä"])
+@pytest.mark.parametrize("name", ["", "Hello", "hello.py", "a-b", "class", "1a", "a/b", "ä", "_", "__"])
 def test_a_name_that_python_cannot_import_is_refused(name):
     with pytest.raises(ConfigError, match="cannot name a Python module"):
         files_of(name)
@@ -53,3 +53,10 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(folder, capsys, monkeyp
     monkeypatch.setattr("pathlib.Path.write_text", refuse)
     assert main(["new", "hello"]) == 1
     assert "cannot write hello.py: Permission denied" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["json", "zfoo_py", "pytest", "conftest"])
+def test_a_name_that_would_hide_a_module_is_refused_and_nothing_is_written(name, folder, capsys):
+    assert main(["new", name]) == 1
+    assert f"{name}.py would hide the module" in capsys.readouterr().err
+    assert not list(folder.path.iterdir())

@@ -12,6 +12,12 @@ FAULTS = {
     "no module": ("gone", None, [], "there is no module 'gone'"),
     "no package": ("gone.deep", None, [], "cannot find module 'gone.deep'"),
     "folder": ("./hello", HELLO, [], "./hello"),
+    "dot": (
+        "my.hello.py",
+        HELLO,
+        [],
+        "my.hello.py cannot be imported, as its name has a dot: rename it to my_hello.py",
+    ),
     "syntax": ("hello.py", "def (", [], "cannot load hello.py: SyntaxError"),
     "raises": ("hello.py", "x = 1\nx / 0", [], "hello.py:2)"),
     "import": ("hello.py", "import no_such_package", [], "No module named 'no_such_package'"),
@@ -41,6 +47,13 @@ def test_a_fault_is_one_sentence_and_ends_with_1(target, text, words, sentence, 
     assert printed.err.count("\n") == 1
     assert printed.out == ""
     assert not started
+
+
+def test_a_configuration_is_no_target(folder, capsys):
+    folder.write("hello.py", HELLO)
+    folder.write("hello.toml", "")
+    assert main(["run", "hello.toml"]) == 1
+    assert "hello.toml is no Python file" in capsys.readouterr().err
 
 
 def test_a_file_is_named_by_whoever_forgets_its_ending(folder, capsys):

@@ -297,6 +297,14 @@ def test_figures_are_asked_for_and_a_node_that_has_not_started_has_none():
         World(start=False).consumer.stats()
 
 
+def test_a_time_out_without_end_is_refused_and_nothing_is_told():
+    world = World()
+    for seconds in (float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="timeout_s must be at most"):
+            world.consumer.async_ask(KeyedAsk("k"), timeout_s=seconds)
+    assert world.told() == []
+
+
 def test_a_blocking_ask_waits_as_long_as_the_ask_lives():
     world = World()
     assert world.consumer.sync_ask(KeyedAsk("k"), timeout_s=0.5) == "the answer"

@@ -229,6 +229,21 @@ def test_abort_is_seen_by_the_peer_and_is_told_once():
     asyncio.run(main())
 
 
+def test_a_connection_that_has_failed_takes_no_more_and_nothing_is_logged(caplog):
+    """The session writes on until it hears of the loss; asyncio logs each such write from the fifth on."""
+
+    async def main():
+        async with Net() as net:
+            near, _far = await net.connect()
+            near.connection.abort()
+            for _ in range(10):
+                near.connection.write(frame(b"too late"))
+            await near.until(lambda each: each.of(m.Lost))
+
+    asyncio.run(main())
+    assert caplog.messages == []
+
+
 def test_a_reset_names_its_reason():
     async def main():
         async with Net() as net:

@@ -12,7 +12,7 @@ from tests.support.packets import VisitAnswer, VisitAsk
 from tests.support.routers import HANG_S, RouterWorld
 from tests.support.sessions import World
 from zfoo_py.errors import AskTimeoutError
-from zfoo_py.router.answer import Answer
+from zfoo_py.router.answer import Answer, check_timeout
 from zfoo_py.router.receivers import packet_receiver
 
 
@@ -181,3 +181,30 @@ def test_a_callback_outlives_the_loop_that_asked():
         call.answer.settle(VisitAnswer("late"))
         assert heard == []
         assert session.ref.is_alive()
+
+
+def test_a_time_out_is_a_number_of_seconds():
+    """0 and less are what may be left of somebody's time."""
+    assert [check_timeout(seconds) for seconds in (-1, 0, 0.5, 4e6)] == [-1, 0, 0.5, 4e6]
+    for seconds in (float("nan"), float("inf"), 1e300):
+        with pytest.raises(ValueError, match="every ask ends"):
+            check_timeout(seconds)
+    with pytest.raises(TypeError, match="must be a number of seconds"):
+        check_timeout("3")
+
+
+def test_a_wrong_time_out_is_refused_at_the_call_site_and_harms_no_other_ask():
+    """NaN got as far as the session, which it ended together with every ask in flight there."""
+
+    async def main():
+        async with RouterWorld() as world:
+            peer = world.peer()
+            other = world.router.async_ask(peer.session, VisitAsk("a"))
+            for seconds in (float("nan"), float("inf")):
+                with pytest.raises(ValueError, match="timeout_s"):
+                    world.router.async_ask(peer.session, VisitAsk("b"), timeout_s=seconds)
+            world.runtime.drain()
+            assert peer.session.is_up
+            assert not other.done()
+
+    asyncio.run(main())

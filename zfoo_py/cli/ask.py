@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +13,9 @@ from zfoo_py.cli.target import find, load
 from zfoo_py.errors import ConfigError, nearest_name
 from zfoo_py.node import Node, new_loop
 from zfoo_py.protocol.packet import DEFAULT_TABLE, Ask
+from zfoo_py.router.answer import check_timeout
 
 if TYPE_CHECKING:
-    import argparse
-
     from zfoo_py.protocol.packet import Packet
 
 __all__ = ["add_to", "packet_of"]
@@ -30,7 +30,12 @@ def add_to(commands: Any) -> None:
     add("--key", help="the key to balance by (default: the field named by balance_by; none: any provider)")
     add("--group", help="the provider group to call (default: the module's name)")
     add("--balancer", help="how to choose the provider (default: cached-consistent-hash)")
-    add("--timeout-s", metavar="SECONDS", type=float, help="longest wait for the answer (default: ask_timeout_s, 3 s)")
+    add(
+        "--timeout-s",
+        metavar="SECONDS",
+        type=_seconds,
+        help="longest wait for the answer (default: ask_timeout_s, 3 s)",
+    )
     add_discovery(ask)
     add_json(ask)
     add_log_level(ask, default="WARNING")
@@ -70,6 +75,16 @@ def _ask(options: argparse.Namespace, _parser: argparse.ArgumentParser) -> int:
     else:
         print(answer)
     return 0
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = check_timeout(float(text))
+    except ValueError:
+        seconds = 0.0
+    if seconds <= 0.0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0, such as 0.5")
+    return seconds
 
 
 def _is_ask(value: object) -> bool:

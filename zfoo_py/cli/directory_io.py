@@ -55,7 +55,8 @@ async def read_directory(address: str, wait_s: float = DIRECTORY_WAIT_S) -> tupl
         raise ConfigError(_stranger(address)) from error
     except TimeoutError as error:
         raise ConfigError(
-            f"what listens at {address} did not answer as a discovery within {wait_s:g} s: {start}"
+            f"what listens at {address} did not answer as a discovery within {wait_s:g} s: is it a node? "
+            f"Name the address that `zfoo-py discovery` printed (--discovery, or discovery.address)"
         ) from error
     except (DecodeError, EOFError) as error:
         raise ConfigError(_stranger(address)) from error

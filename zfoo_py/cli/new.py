@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keyword
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -43,6 +44,8 @@ class {Name}Receiver:  # each node makes one: what it counts is its own
         self.counts[ask.name] += 1
         return {Name}Answer(f"hello {{ask.name}}", self.counts[ask.name], session.node.address)
 """
+# Modules that what is written imports, or that pytest looks for, and that no list of Python's names.
+TAKEN: Final = frozenset({"zfoo_py", "pytest", "conftest", "loguru", "msgspec", "pykka", "uvloop"})
 CONSUMER: Final = """\
 from {name} import {Name}Ask, greetings
 from zfoo_py import Node
@@ -107,8 +110,16 @@ def files_of(name: str) -> dict[str, str]:
     Raises:
         ConfigError: the name is no Python module's.
     """
-    if not name.isidentifier() or keyword.iskeyword(name) or not name.isascii() or name != name.lower():
+    if (
+        not name.isidentifier()
+        or keyword.iskeyword(name)
+        or not name.isascii()
+        or name != name.lower()
+        or not name.strip("_")
+    ):
         raise ConfigError(f"{name!r} cannot name a Python module: take lower-case letters, digits and _, as in hello")
+    if name in sys.stdlib_module_names or name in TAKEN:
+        raise ConfigError(f"{name}.py would hide the module {name!r} that Python or zfoo_py needs: take another name")
     words = {"name": name, "Name": _class_prefix(name)}
     return {
         f"{name}.py": PROVIDER.format(**words),

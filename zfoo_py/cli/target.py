@@ -84,11 +84,19 @@ def find(place: str) -> ModuleSpec:
         if not path.is_file():
             raise ConfigError(f"there is no file {place}")
         sys.path.insert(0, str(path.parent))
+        if "." in path.stem:
+            raise ConfigError(
+                f"{place} cannot be imported, as its name has a dot: rename it to {path.stem.replace('.', '_')}.py"
+            )
         known = sys.modules.get(path.stem)
         if known is not None and getattr(known, "__file__", None) != str(path):
             raise ConfigError(f"{place} has the name of a module that is in use, {path.stem!r}: rename the file")
         spec = importlib.util.spec_from_file_location(path.stem, path)
     else:
+        if Path(place).suffix and Path(place).is_file():
+            raise ConfigError(
+                f"{place} is no Python file: name FILE.py or a module; a .toml file is given with --config"
+            )
         sys.path.insert(0, str(Path.cwd()))
         try:
             spec = importlib.util.find_spec(place)

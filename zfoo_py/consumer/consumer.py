@@ -18,7 +18,7 @@ from zfoo_py.errors import (
 )
 from zfoo_py.net.messages import AskRecord
 from zfoo_py.protocol.packet import Ask, Packet, ProtocolModule
-from zfoo_py.router.answer import Answer
+from zfoo_py.router.answer import Answer, check_timeout
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -101,7 +101,7 @@ class Consumer:
             packet: the question; its class decides the service type.
             answer: class of the answer; None takes it from ``Ask[Answer]``.
             key: int, str, bool, float, bytes, UUID, Enum or a tuple of these; None: a random provider, no lane.
-            timeout_s: seconds until `AskTimeoutError`; None: the node's ``ask_timeout_s``. No ask is for ever.
+            timeout_s: seconds until `AskTimeoutError`, at most 49 days; None: the node's ``ask_timeout_s``.
 
         Returns:
             The answer to come: await it on any loop, or use its ``when_complete``. It ends with the packet, or
@@ -109,8 +109,8 @@ class Consumer:
             `UnexpectedPacketError`, `BackpressureError` or `BalancerError`.
 
         Raises:
-            EncodeError, UnmappedPacketError, PacketError, MissingKeyError, TypeError: at once, at the call
-                site; nothing was sent.
+            EncodeError, UnmappedPacketError, PacketError, MissingKeyError, TypeError, ValueError: at once, at the
+                call site; nothing was sent.
         """
         binding = self._binding(packet.__class__)
         expects = answer if answer is not None else binding.answer_class
@@ -126,7 +126,7 @@ class Consumer:
             binding,
             head,
             key,
-            self._time() + (self._ask_timeout_s if timeout_s is None else timeout_s),
+            self._time() + (self._ask_timeout_s if timeout_s is None else check_timeout(timeout_s)),
             expects,
             future,
             self._actor,

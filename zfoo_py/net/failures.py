@@ -84,7 +84,10 @@ def timed_out(outbound: Outbound, session: Session, *, written: bool) -> AskTime
             f"or never answers; look there, or give the ask more time with timeout_s="
         )
     else:
-        msg = f"{name} was not written before its deadline: ask less; this node has too much, or the peer reads slowly"
+        msg = (
+            f"{name} was not written before its deadline: give it more time with timeout_s=, or ask less: "
+            f"this node has too much, or the peer reads slowly"
+        )
     return AskTimeoutError(msg, **_about(outbound, session, may_have_run=written))
 
 

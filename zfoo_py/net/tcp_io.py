@@ -105,9 +105,10 @@ class TcpConnection(asyncio.Protocol):
     # --- Connection
 
     def write(self, data: bytes) -> None:
-        """Hand bytes to the transport."""
+        """Hand bytes to the transport; one that has failed takes none, and `connection_lost` says so in a moment."""
         assert self._transport is not None
-        self._transport.write(data)
+        if not self._transport.is_closing():  # else asyncio logs a warning about each write from the fifth on
+            self._transport.write(data)
 
     def pause_reading(self) -> None:
         """Stop taking bytes from the peer."""

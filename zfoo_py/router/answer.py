@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from zfoo_py.actor import LoopFuture, running_loop
 from zfoo_py.router.call import current_call
@@ -10,9 +10,30 @@ from zfoo_py.router.call import current_call
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Answer"]
+__all__ = ["Answer", "check_timeout"]
 
 T = TypeVar("T")
+
+# 49 days, the longest that a frame can say (milliseconds in 32 bits); no ask is for ever.
+MAX_TIMEOUT_S: Final = 4_294_967.0
+
+
+def check_timeout(timeout_s: object) -> float:
+    """Return a time-out in seconds, or refuse it at the call site: deadlines are sorted, and NaN has no place.
+
+    0 or less is allowed: what is left of somebody else's time. Such an ask ends with `AskTimeoutError`, unsent.
+
+    Raises:
+        TypeError: it is no number.
+        ValueError: it is NaN, or over 49 days.
+    """
+    if not isinstance(timeout_s, int | float):
+        msg = f"timeout_s must be a number of seconds, or None for the node's ask_timeout_s, not {timeout_s!r}"
+        raise TypeError(msg)
+    if not timeout_s <= MAX_TIMEOUT_S:
+        msg = f"timeout_s must be at most {MAX_TIMEOUT_S:.0f} seconds, not {timeout_s}: every ask ends"
+        raise ValueError(msg)
+    return timeout_s
 
 
 class Answer(LoopFuture[T]):

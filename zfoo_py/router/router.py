@@ -10,7 +10,7 @@ from zfoo_py.actor import ActorDeadError, Timeout, refuse_blocking
 from zfoo_py.errors import AskTimeoutError, InboxFullError, SessionClosedError, UnmappedPacketError
 from zfoo_py.net.messages import AskRecord, Outbound
 from zfoo_py.protocol.packet import Ask, Packet
-from zfoo_py.router.answer import Answer
+from zfoo_py.router.answer import Answer, check_timeout
 from zfoo_py.router.call import current_call
 from zfoo_py.router.dispatcher import Dispatcher, Interceptor
 
@@ -86,7 +86,7 @@ class Router(Dispatcher):
             timeout_s: seconds until `AskTimeoutError`; None: the node's ``ask_timeout_s``.
 
         Raises:
-            EncodeError, UnmappedPacketError, TypeError: at once; nothing was sent.
+            EncodeError, UnmappedPacketError, TypeError, ValueError: at once; nothing was sent.
         """
         binding = self._codec.table.binding(packet.__class__)
         expects = answer if answer is not None else binding.answer_class
@@ -100,7 +100,7 @@ class Router(Dispatcher):
             binding=binding,
             head=head,
             key=key,
-            deadline_s=self.time() + (self._limits.ask_timeout_s if timeout_s is None else timeout_s),
+            deadline_s=self.time() + (self._limits.ask_timeout_s if timeout_s is None else check_timeout(timeout_s)),
             expects=expects,
             answer=future,
             returns_to=None,
@@ -152,7 +152,7 @@ class Router(Dispatcher):
 
     def wait(self, answer: Answer[T], timeout_s: float | None) -> T:
         """Block this thread until an answer is there; a dead loop ends it a second after the deadline."""
-        limit_s = (self._limits.ask_timeout_s if timeout_s is None else timeout_s) + SYNC_GRACE_S
+        limit_s = max(0.0, self._limits.ask_timeout_s if timeout_s is None else timeout_s) + SYNC_GRACE_S
         try:
             return answer.get(timeout=limit_s)
         except Timeout as error:
