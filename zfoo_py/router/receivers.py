@@ -121,8 +121,8 @@ def check_provided(receivers: Mapping[type[Packet], Receiver], provided: Iterabl
         if module.name not in served:
             msg = (
                 f"the node provides module {module.name!r} but has no receiver of any of its packets: mark one with "
-                f"@packet_receiver, and give its module to the node as receivers=[...], or an object if its class needs "
-                f"arguments"
+                f"@packet_receiver, and give its module to the node as receivers=[...], or an object if its class "
+                f"needs arguments"
             )
             raise ReceiverError(msg)
 
