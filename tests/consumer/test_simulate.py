@@ -82,7 +82,7 @@ def test_the_text_reads_well():
     assert [line.split()[0] for line in lines[3:7]] == ["app-0", "app-1", "app-2", "app-4"]
     assert "leaves" in lines[5]
     assert "joins" in lines[6]
-    assert any(line.startswith("moved      ") and "must move" in line for line in lines)
+    assert any(line.startswith("moved      ") and "on an even ring" in line for line in lines)
     hottest = lines[lines.index("hottest keys") + 1]
     assert hottest.split()[:4] == ["hot", "33.3", "%", "200"]
     assert max(len(line) for line in lines) <= 100

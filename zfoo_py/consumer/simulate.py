@@ -93,7 +93,7 @@ class Simulation(msgspec.Struct, frozen=True):
         after = sum(one.share_after is not None for one in self.providers)
         lines = [f"{self.module}: {before} → {after} providers", ""]
         lines += self._table()
-        moved = f"{100 * self.moved_share:.2f} % of the hash space; at least {100 * self.ideal_share:.2f} % must move"
+        moved = f"{100 * self.moved_share:.2f} % of the hash space; {100 * self.ideal_share:.2f} % on an even ring"
         lines += ["", f"moved      {moved}"]
         lines.append(f"balance    {_number(self.balance_before)} → {_number(self.balance_after)}, largest over mean")
         if self.asks:
