@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
+from tests.support.cli import HELLO, LIMIT_S, ROOT
 from zfoo_py import __version__
 from zfoo_py.cli.main import main
 from zfoo_py.config import DEFAULT_DISCOVERY_ADDRESS, DEFAULT_SERVER_ADDRESS
@@ -56,3 +60,17 @@ def test_a_fault_as_json_and_with_its_traceback(folder, capsys):
     assert found["ok"] is False
     assert "ZeroDivisionError" in found["faults"][0]
     assert "Traceback" in printed.err
+
+
+def test_a_reader_that_has_gone_ends_it_quietly(tmp_path):
+    """As `zfoo-py check … | head -1` does; no traceback, whichever moment the pipe is closed in."""
+    (tmp_path / "hello.py").write_text(HELLO)
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    words = [sys.executable, "-m", "zfoo_py", "check", "hello.py", "--offline"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with os.fdopen(write_end, "wb") as out:
+        done = subprocess.run(
+            words, stdout=out, stderr=subprocess.PIPE, cwd=tmp_path, env=environment, check=False, timeout=LIMIT_S
+        )
+    assert (done.returncode, done.stderr) == (1, b"")

@@ -61,7 +61,8 @@ def _ask(options: argparse.Namespace, _parser: argparse.ArgumentParser) -> int:
     if options.balancer:
         consumed.append(options.balancer)
     discovery = None if options.discovery is None else {"kind": "embedded", "address": options.discovery}
-    node = Node(id="zfoo-py", consumes=[tuple(consumed)], receivers=[], discovery=discovery)
+    patience: dict[str, Any] = {} if options.timeout_s is None else {"ready_timeout_s": options.timeout_s}
+    node = Node(id="zfoo-py", consumes=[tuple(consumed)], receivers=[], discovery=discovery, **patience)
 
     async def once() -> Packet:
         async with node:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import traceback
 from typing import TYPE_CHECKING
@@ -41,6 +42,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     enable_logging(options.log_level)
     try:
         code: int = options.command(options, parser)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read it has gone, as `head` does; Python would say so once more at the end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except ZfooError as error:
         return _failed(error, options)
     except KeyboardInterrupt:  # before the node took over the signals

@@ -50,9 +50,10 @@ CONSUMER: Final = """\
 from {name} import {Name}Ask, greetings
 from zfoo_py import Node
 
-with Node(consumes=[greetings]) as node:
-    for name in ["ada", "grace", "ada"]:
-        print(node.consumer.sync_ask({Name}Ask(name)))
+if __name__ == "__main__":
+    with Node(consumes=[greetings]) as node:
+        for name in ["ada", "grace", "ada"]:
+            print(node.consumer.sync_ask({Name}Ask(name)))
 """
 TEST: Final = """\
 from {name} import {Name}Answer, {Name}Ask, greetings
@@ -96,7 +97,7 @@ def _new(options: argparse.Namespace, _parser: argparse.ArgumentParser) -> int:
     print(f"  zfoo-py run {name}.py --provide greetings")
     print(f"  zfoo-py ask {name}:{_class_prefix(name)}Ask name=ada")
     print(f"  python ask_{name}.py")
-    print(f"  python -m pytest test_{name}.py")
+    print(f"  python -m pytest test_{name}.py   (pip install pytest)")
     return 0
 
 
