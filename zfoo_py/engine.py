@@ -34,6 +34,7 @@ from zfoo_py.consumer.policies.user_policy import made
 from zfoo_py.consumer.service import Service
 from zfoo_py.errors import ConfigError, NotReadyError, SessionClosedError
 from zfoo_py.events import Events, Undelivered
+from zfoo_py.fork_io import close_descriptors, forked
 from zfoo_py.log import rate_limited
 from zfoo_py.net import messages as m
 from zfoo_py.net.handshake import WIRE_VERSION
@@ -142,6 +143,7 @@ class Engine:
         self.connector = self._supervisor.core(self._spawn_connector)
         self.directory = self._supervisor.core(self._spawn_directory)
         self.alerts = self._supervisor.core(self._spawn_alerts)
+        self._cores = (self.registry, self.consumer_ref, self.connector, self.alerts, self.directory)
         self._env = SessionEnv(
             registry=self.registry,
             codec=self.codec,
@@ -451,11 +453,18 @@ class Engine:
             self.runtime.deliver(actor.actor_ref, Abort("this node is aborted"))
         await self.stop()
 
+    def after_fork(self) -> None:
+        """Be dead, in a forked child: close the child's copies of the sockets, and let nothing reach the actors."""
+        self.runtime.after_fork(forked(self._config.id))
+        for core in self._cores:
+            core.tell = self.runtime.call_from_outside
+        close_descriptors(self.runtime.sockets, *(listener.sockets for listener in self._listeners))
+
     async def stop(self) -> None:
         """End every dial, session, actor, driver and worker."""
         self._is_stopped = True
         self._supervisor.stop()
-        for core in (self.registry, self.consumer_ref, self.connector, self.alerts, self.directory):
+        for core in self._cores:
             core.detach()
         for listener in self._listeners:
             await listener.close()

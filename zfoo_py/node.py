@@ -17,8 +17,9 @@ from zfoo_py.config import Consume, NodeConfig, Provide
 from zfoo_py.consumer.hashing import check_key, task_hash
 from zfoo_py.consumer.policies.catalog import BALANCERS, check_options
 from zfoo_py.engine import Engine, Parts
-from zfoo_py.errors import ConfigError, ZfooError, nearest_name
+from zfoo_py.errors import ConfigError, ForkedError, ZfooError, nearest_name
 from zfoo_py.events import Events, NodeStarted, NodeStopping
+from zfoo_py.fork_io import forked, release_signals, watch
 from zfoo_py.loop_thread import LoopThread
 from zfoo_py.net import tcp_io
 from zfoo_py.net.messages import ListSessions
@@ -127,6 +128,7 @@ class Node:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: LoopThread | None = None
         self._stopping: asyncio.Task[None] | None = None
+        self._has_signals = False
         imported = [import_module(name, f"app.imports[{index}]") for index, name in enumerate(config.imports)]
         if config.modules:
             table.declare(config.modules)
@@ -279,7 +281,18 @@ class Node:
 
         return metrics_text(await self.stats())
 
+    def after_fork(self) -> None:
+        """Be dead: this process is a forked child. Called by `zfoo_py.fork_io`; `stop` and the like do nothing then."""
+        if self._engine is not None and self.is_running:
+            self._state = "forked"
+            self._stopping = None
+            self._engine.after_fork()
+            if self._has_signals:
+                release_signals()
+
     def _running(self) -> Engine:
+        if self._state == "forked":
+            raise ForkedError(forked(self.id))
         if self._engine is None or not self.is_running:
             msg = f"the node is {self._state}: use `async with Node(…)`, `with Node(…)` or Node(…).run()"
             raise ZfooError(msg)
@@ -301,6 +314,7 @@ class Node:
         self._state = "starting"
         self._loop = asyncio.get_running_loop()
         self._engine = Engine(self._parts, self._loop)
+        watch(self)
         try:
             await self._engine.start()
             self._state = "up"
@@ -403,6 +417,7 @@ class Node:
                 os._exit(128 + number)
             asked.set()
 
+        self._has_signals = True
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, on_signal, number)
         starting = loop.create_task(self.start())
@@ -434,6 +449,8 @@ class Node:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         assert self._thread is not None
+        if self._state == "forked":  # the thread is the parent's
+            return
         try:
             self._thread.call(self.stop())
         finally:

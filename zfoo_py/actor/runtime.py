@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 from collections import deque
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar, cast
 
 from loguru import logger
 from pykka import ActorDeadError
 from pykka._envelope import Envelope
 
-from zfoo_py.errors import InboxFullError
+from zfoo_py.errors import ForkedError, InboxFullError
 
 if TYPE_CHECKING:
     import asyncio
@@ -79,6 +79,8 @@ class Runtime:
         inbox_limit_messages: int = DEFAULT_INBOX_LIMIT_MESSAGES,
     ) -> None:
         self.loop = loop
+        # Number → inode of the sockets on this loop: a forked child closes them.
+        self.sockets: dict[int, int] = {}
         self.timers: TimerSource = timers if timers is not None else loop
         self.time = self.timers.time
         self.inbox_limit_messages = inbox_limit_messages
@@ -263,6 +265,21 @@ class Runtime:
         finally:
             self.in_turn = False
         self.drain()
+
+    def after_fork(self, text: str) -> None:
+        """Raise `ForkedError` from every call from now on: this process is a child, and the loop its parent's.
+
+        Each call would come here, now that no thread is the loop's.
+        """
+
+        def refuse(*_: Any, **__: Any) -> NoReturn:
+            raise ForkedError(text)
+
+        self.thread_ident = 0
+        self.post_foreign = self.call_from_outside = self.refuse_wait = refuse  # type: ignore[method-assign]
+
+    def refuse_wait(self) -> None:
+        """Raise if what is waited for can never come: in a forked child."""
 
     def call_from_outside(self, callback: Callable[..., object], *args: Any) -> None:
         """Run a callback on the loop from any thread; a no-op on a closed loop."""
