@@ -53,6 +53,7 @@ from zfoo_py.protocol.common import (
 from zfoo_py.protocol.msgpack_codec import MsgpackCodec
 from zfoo_py.protocol.registration import Registration, ServiceName, Subscription
 from zfoo_py.router.router import Interceptor, Router
+from zfoo_py.slow_turns import SlowTurns
 from zfoo_py.supervisor import Supervisor
 
 if TYPE_CHECKING:
@@ -137,6 +138,7 @@ class Engine:
             task_hash,
             parts.interceptors,
         )
+        self._slow_turns = SlowTurns(config.id, self.runtime, parts.events, limits.slow_turn_ms)
         self._supervisor = Supervisor(self.runtime)
         self.registry = self._supervisor.core(self._spawn_registry)
         self.consumer_ref = self._supervisor.core(self._spawn_consumer)
@@ -200,8 +202,9 @@ class Engine:
 
     def _spawn_consumer(self) -> None:
         # Also after a restart with fresh balancers: the registry's snapshot fills them.
+        previous = self.consumer_ref.actor
         self._services = [self._service(consumed) for consumed in self._config.consumes]
-        self._supervisor.attach(
+        actor = self._supervisor.attach(
             self.consumer_ref,
             ConsumerActor,
             self.consumer_ref,
@@ -211,6 +214,8 @@ class Engine:
             self._undelivered,
             self._config.ring_identity,
         )
+        if isinstance(previous, ConsumerActor):
+            actor.take_over(previous)
 
     def _spawn_connector(self) -> None:
         previous = self.connector.actor
@@ -337,6 +342,7 @@ class Engine:
             ConfigError: an address cannot be used.
             NotReadyError: no provider of a consumed module in time.
         """
+        self._slow_turns.start()
         await self._listen()
         config = self._config
         registration = Registration(
@@ -454,15 +460,14 @@ class Engine:
         await self.stop()
 
     def after_fork(self) -> None:
-        """Be dead, in a forked child: close the child's copies of the sockets, and let nothing reach the actors."""
-        self.runtime.after_fork(forked(self._config.id))
-        for core in self._cores:
-            core.tell = self.runtime.call_from_outside
+        """Be dead, in a forked child: close its copies of the sockets, and let nothing reach the actors."""
+        self.runtime.after_fork(forked(self._config.id), self._cores)
         close_descriptors(self.runtime.sockets, *(listener.sockets for listener in self._listeners))
 
     async def stop(self) -> None:
         """End every dial, session, actor, driver and worker."""
         self._is_stopped = True
+        self._slow_turns.stop()
         self._supervisor.stop()
         for core in self._cores:
             core.detach()

@@ -25,7 +25,7 @@ from zfoo_py.net import tcp_io
 from zfoo_py.net.messages import ListSessions
 from zfoo_py.program import import_module, load, main_modules, main_name
 from zfoo_py.protocol.packet import DEFAULT_TABLE
-from zfoo_py.router.answer import Answer
+from zfoo_py.router.answer import Answer, asked
 from zfoo_py.router.call import current_call
 from zfoo_py.router.receivers import check_provided, collect_receivers
 
@@ -249,10 +249,8 @@ class Node:
 
     def sessions(self, *, uid: int | None = None, module: str | None = None) -> Answer[tuple[SessionRecord, ...]]:
         """Ask the registry for the records of all sessions, or of one user's, or of one provided module's."""
-        ref = self._running().registry.ref
-        assert ref is not None
-        answer: Answer[tuple[SessionRecord, ...]] = ref.ask(ListSessions(uid, module), block=False)
-        return answer
+        engine = self._running()
+        return asked(engine.runtime, engine.registry, ListSessions(uid, module))
 
     def stats(self) -> Answer[dict[str, Any]]:
         """Ask for the figures of the whole node, as plain JSON values.
