@@ -21,7 +21,7 @@ from tests.support.nodes import (
 )
 from tests.test_engine_restarts import kill_by_abort, kill_in_a_turn
 from zfoo_py import ZfooError
-from zfoo_py.events import Event, MembershipChanged, ProviderDown, ProviderUp
+from zfoo_py.events import Alert, Event, MembershipChanged, ProviderDown, ProviderUp
 
 CORE_OF = {
     "consumer.stats": "consumer_ref",
@@ -177,6 +177,18 @@ def test_a_provider_that_goes_while_the_consumer_is_dead_is_told_of_by_the_next(
                 respawn(*held[0])
                 await eventually(lambda: told)
                 assert [one.node_id for one in told] == ["a"]
+
+    with logged("CRITICAL"):
+        asyncio.run(main())
+
+
+def test_alerts_and_their_counts_go_on():
+    async def main():
+        async with pair() as (_, _, c):
+            c.events.publish(Alert("misroute", "somebody went astray"))
+            await killed(c._engine.alerts)
+            c.events.publish(Alert("misroute", "again"))
+            assert (await c.stats())["alerts"]["raised"] == {"misroute": 2}
 
     with logged("CRITICAL"):
         asyncio.run(main())

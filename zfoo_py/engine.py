@@ -202,9 +202,8 @@ class Engine:
 
     def _spawn_consumer(self) -> None:
         # Also after a restart with fresh balancers: the registry's snapshot fills them.
-        previous = self.consumer_ref.actor
         self._services = [self._service(consumed) for consumed in self._config.consumes]
-        actor = self._supervisor.attach(
+        self._supervisor.attach(
             self.consumer_ref,
             ConsumerActor,
             self.consumer_ref,
@@ -214,12 +213,9 @@ class Engine:
             self._undelivered,
             self._config.ring_identity,
         )
-        if isinstance(previous, ConsumerActor):
-            actor.take_over(previous)
 
     def _spawn_connector(self) -> None:
-        previous = self.connector.actor
-        actor = self._supervisor.attach(
+        self._supervisor.attach(
             self.connector,
             ConnectorActor,
             frozenset((consumed.module, consumed.provider) for consumed in self._config.consumes),
@@ -229,8 +225,6 @@ class Engine:
             jitter=self._random.random,
             reweighed=lambda sid, weight: self.registry.tell(m.Reweighed(sid, weight)),
         )
-        if isinstance(previous, ConnectorActor):
-            actor.take_over(previous.links())
 
     def _spawn_alerts(self) -> None:
         self._supervisor.attach(

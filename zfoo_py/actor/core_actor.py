@@ -34,6 +34,9 @@ class CoreActor(LoopActor):
     failures: int = 0
     core_ref: CoreRef | None = None
 
+    def take_over(self, previous: Any) -> None:
+        """Go on where an actor of the same class died; called after `on_start`, before any message."""
+
     def _turn_failed(self, message: Any, error: BaseException) -> None:
         if not isinstance(error, Exception):
             self._end(error)
