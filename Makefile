@@ -3,7 +3,7 @@
 PYTHON ?= python3
 ARGS ?=
 
-.PHONY: help install cluster test check bench soak ci-short
+.PHONY: help install cluster test check bench soak drill ci-short
 help:
 	@$(PYTHON) tools/bootstrap.py --help
 install:
@@ -18,5 +18,7 @@ bench:
 	@$(PYTHON) tools/bootstrap.py bench -- $(ARGS)
 soak:
 	@$(PYTHON) tools/bootstrap.py soak -- $(ARGS)
+drill:
+	@$(PYTHON) tools/bootstrap.py drill -- $(ARGS)
 ci-short:
 	@$(PYTHON) tools/bootstrap.py ci-short -- $(ARGS)

@@ -84,7 +84,7 @@ def _leak_check(request: pytest.FixtureRequest) -> Iterator[None]:
     if request.config.getini(LEAK_CHECK) == "off":
         yield
         return
-    from zfoo_py.testing.leaks import watching  # noqa: PLC0415
+    from zfoo_py.testing.ledger import watching  # noqa: PLC0415
 
     is_foreign = inspect.iscoroutinefunction(getattr(request.node, "obj", None)) and _is_claimed(request.node)
     with watching(loops=not is_foreign) as watch:

@@ -109,6 +109,7 @@ def test_the_limits_are_the_documented_ones():
         "max_in_work": 65_536,
         "inbox_limit_messages": 100_000,
         "workers": 8,
+        "slow_turn_ms": 100.0,
         "max_connections": 20_000,
         "max_cache_entries": 100_000,
         "expire_after_access_s": 600.0,

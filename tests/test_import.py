@@ -49,3 +49,17 @@ def test_what_is_heavy_or_optional_comes_when_it_is_used(brought, name):
 def test_what_an_ask_runs_is_imported_with_the_package(brought):
     """So no import statement need run inside an ask."""
     assert {f"zfoo_py.{name}" for name in ("engine", "consumer.consumer_actor", "net.session_actor")} <= brought
+
+
+def test_an_import_starts_nothing():
+    """No thread, no socket, no task, no event loop: an import in a library, or before a fork, is free."""
+    program = """
+import asyncio, gc, os, sys, threading
+before = sorted(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else []
+import zfoo_py, zfoo_py.engine, zfoo_py.cli.main, zfoo_py.testing
+after = sorted(os.listdir("/proc/self/fd")) if before else []
+loops = [one for one in gc.get_objects() if isinstance(one, (asyncio.AbstractEventLoop, asyncio.Future))]
+print(threading.active_count(), len(after) - len(before), len(loops))
+"""
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout.split() == ["1", "0", "0"]

@@ -57,7 +57,7 @@ def test_alerts_are_series():
         "alerts": {"raised": {"cache-unbounded": 3}, "active": [active]},
         "sessions": dict.fromkeys(("server", "client", "asks_in_flight", "asks_parked", "bytes_in", "bytes_out"), 0),
         "router": dict.fromkeys(("received", "in_work", "expired", "refused", "receiver_failures"), 0),
-        "actors": {"failed_turns": 0, "longest": 0},
+        "actors": {"failed_turns": 0, "slow_turns": 0, "longest": 0},
     }  # fmt: skip
     found = samples(metrics_text(stats))
     node = ("node", 'odd "name"\\')

@@ -10,6 +10,7 @@ import threading
 import pytest
 
 from tests.support.nodes import (
+    HANG_S,
     TABLE,
     Tallies,
     TallyAnswer,
@@ -17,6 +18,7 @@ from tests.support.nodes import (
     TallyNote,
     eventually,
     hosting,
+    logged,
     pair,
     pending,
     provider_at,
@@ -278,6 +280,32 @@ def test_a_callback_on_a_loop_of_its_own():
             assert await called == (1, threading.get_ident())
 
         asyncio.run(main())
+
+
+def test_asks_from_several_loops_and_threads_at_once():
+    """Two loops in two threads, two blocking threads and the node's own loop share one node; each gets its answers."""
+    each, ends = 200, {}
+    with logged() as lines, hosting() as d, provider_at(d.discovery_address, Tallies("p")):
+        where = {"address": d.discovery_address}
+        with Node(id="c", consumes=[tallies], receivers=[], table=TABLE, discovery=where) as c:
+
+            async def ask(name):
+                asked = [c.consumer.async_ask(TallyAsk(f"{name}-{n}")) for n in range(each)]
+                ends[name] = [answer.key for answer in await asyncio.gather(*asked)]
+
+            def block(name):
+                ends[name] = [c.consumer.sync_ask(TallyAsk(f"{name}-{n}")).key for n in range(each)]
+
+            threads = [threading.Thread(target=lambda n=n: asyncio.run(ask(f"loop{n}"))) for n in range(2)]
+            threads += [threading.Thread(target=block, args=(f"thread{n}",)) for n in range(2)]
+            for thread in threads:
+                thread.start()
+            asyncio.run_coroutine_threadsafe(ask("own"), c._engine.runtime.loop).result(HANG_S)
+            for thread in threads:
+                thread.join(HANG_S)
+    assert ends == {name: [f"{name}-{n}" for n in range(each)] for name in ends}
+    assert sorted(ends) == ["loop0", "loop1", "own", "thread0", "thread1"]
+    assert lines == []
 
 
 # --- hooks

@@ -3,7 +3,7 @@
 
     python3 tools/bootstrap.py cluster --json        the same as: make cluster ARGS="--json"
 
-Targets: install, cluster, test, check, bench, soak, ci-short. What follows the target goes to its program.
+Targets: install, cluster, test, check, bench, soak, drill, ci-short. What follows the target goes to its program.
 
 Standard library only. This file parses and runs on Python 3.8, so that a machine with an old Python gets a
 sentence instead of a SyntaxError. The project itself needs Python 3.11 or newer: this interpreter if it is,
@@ -41,6 +41,7 @@ TARGETS: Dict[str, Tuple[str, ...]] = {
     "check": ("tests", "lint", "bench", "story", "plot", *EXTRAS),  # mypy reads whatever is imported anywhere
     "bench": ("bench",),
     "soak": ("bench",),
+    "drill": ("bench",),
     "ci-short": (),
 }
 # Programs that a person watches: paths given to them are meant from where the person stands, and they draw with
@@ -317,6 +318,7 @@ def commands(environment: Environment, target: str, args: Sequence[str]) -> List
         ],
         "bench": [[python, str(root / "benchmarks" / "run.py"), *args]],
         "soak": [[python, "-m", "samples.soak", *args]],
+        "drill": [[python, "-m", "samples.drill", *args]],
         "ci-short": [[python, "-m", "tools.ci_short", *args]],
     }
     return programs[target]

@@ -13,6 +13,7 @@ from zfoo_py.errors import ZfooError
 from zfoo_py.figures import inbox_figures, router_figures, session_figures
 from zfoo_py.net.session_actor import SessionActor
 from zfoo_py.protocol.common import AdminExplain, AdminExplainChange, AdminStats
+from zfoo_py.router.answer import asked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,7 +88,6 @@ class Admin:
     async def stats(self) -> dict[str, Any]:
         """Return the figures of the node, as plain JSON values. O(sessions + providers)."""
         consumer = await self._consumer.stats()
-        alerts = self._alerts.ref
         actors = self._runtime.actors
         return {
             "id": self._config.id,
@@ -95,7 +95,7 @@ class Admin:
             "memory_bytes": resident_bytes(),
             **self._more(),
             "consumer": consumer,
-            "alerts": {} if alerts is None else await alerts.ask(TakeAlerts(), block=False),
+            "alerts": await asked(self._runtime, self._alerts, TakeAlerts()),
             "sessions": session_figures(actor for actor in actors if isinstance(actor, SessionActor)),
             "router": router_figures(self._router),
             "actors": inbox_figures(self._runtime),

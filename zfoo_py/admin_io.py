@@ -22,6 +22,7 @@ from loguru import logger
 
 from zfoo_py.actor import ActorDeadError
 from zfoo_py.errors import ConfigError, InboxFullError, ZfooError
+from zfoo_py.fork_io import socket_id
 from zfoo_py.net.messages import Reply
 from zfoo_py.net.tcp_io import TcpConnection
 from zfoo_py.protocol.attachment import SignalAttachment
@@ -70,6 +71,7 @@ class AdminSocket:
         handlers: Mapping[type[Packet], Handler],
     ) -> None:
         self.address = path
+        self.sockets: dict[int, int] = {}
         self._runtime = runtime
         self._codec = codec
         self._spawn = spawn
@@ -90,6 +92,7 @@ class AdminSocket:
         sock, self._inode = _bind(self.address)
         try:
             self._server = await asyncio.get_running_loop().create_unix_server(self._make, sock=sock)
+            self.sockets = {sock.fileno(): socket_id(sock.fileno())}
         except BaseException:
             sock.close()
             _remove(self.address, self._inode)
@@ -101,6 +104,7 @@ class AdminSocket:
             return
         self._server.close()
         self._server = None
+        self.sockets = {}
         _remove(self.address, self._inode)
 
     async def stop(self) -> None:

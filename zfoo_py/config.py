@@ -154,6 +154,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     workers: int = 8
     # Twice the ten thousand sessions the design is measured with; below usual raised file limits.
     max_connections: int = 20_000
+    # A fiftieth of the heartbeat's default wait, and what a person begins to notice.
+    slow_turn_ms: float = 100.0
     # Both zfoo's, of its cached balancer: 100,000 keys, ten minutes after the last access.
     max_cache_entries: int = 100_000
     expire_after_access_s: float = 600.0

@@ -34,6 +34,7 @@ from zfoo_py.consumer.policies.user_policy import made
 from zfoo_py.consumer.service import Service
 from zfoo_py.errors import ConfigError, NotReadyError, SessionClosedError
 from zfoo_py.events import Events, Undelivered
+from zfoo_py.fork_io import close_descriptors, forked
 from zfoo_py.log import rate_limited
 from zfoo_py.net import messages as m
 from zfoo_py.net.handshake import WIRE_VERSION
@@ -52,6 +53,7 @@ from zfoo_py.protocol.common import (
 from zfoo_py.protocol.msgpack_codec import MsgpackCodec
 from zfoo_py.protocol.registration import Registration, ServiceName, Subscription
 from zfoo_py.router.router import Interceptor, Router
+from zfoo_py.slow_turns import SlowTurns
 from zfoo_py.supervisor import Supervisor
 
 if TYPE_CHECKING:
@@ -136,12 +138,14 @@ class Engine:
             task_hash,
             parts.interceptors,
         )
+        self._slow_turns = SlowTurns(config.id, self.runtime, parts.events, limits.slow_turn_ms)
         self._supervisor = Supervisor(self.runtime)
         self.registry = self._supervisor.core(self._spawn_registry)
         self.consumer_ref = self._supervisor.core(self._spawn_consumer)
         self.connector = self._supervisor.core(self._spawn_connector)
         self.directory = self._supervisor.core(self._spawn_directory)
         self.alerts = self._supervisor.core(self._spawn_alerts)
+        self._cores = (self.registry, self.consumer_ref, self.connector, self.alerts, self.directory)
         self._env = SessionEnv(
             registry=self.registry,
             codec=self.codec,
@@ -211,8 +215,7 @@ class Engine:
         )
 
     def _spawn_connector(self) -> None:
-        previous = self.connector.actor
-        actor = self._supervisor.attach(
+        self._supervisor.attach(
             self.connector,
             ConnectorActor,
             frozenset((consumed.module, consumed.provider) for consumed in self._config.consumes),
@@ -222,8 +225,6 @@ class Engine:
             jitter=self._random.random,
             reweighed=lambda sid, weight: self.registry.tell(m.Reweighed(sid, weight)),
         )
-        if isinstance(previous, ConnectorActor):
-            actor.take_over(previous.links())
 
     def _spawn_alerts(self) -> None:
         self._supervisor.attach(
@@ -335,6 +336,7 @@ class Engine:
             ConfigError: an address cannot be used.
             NotReadyError: no provider of a consumed module in time.
         """
+        self._slow_turns.start()
         await self._listen()
         config = self._config
         registration = Registration(
@@ -451,11 +453,17 @@ class Engine:
             self.runtime.deliver(actor.actor_ref, Abort("this node is aborted"))
         await self.stop()
 
+    def after_fork(self) -> None:
+        """Be dead, in a forked child: close its copies of the sockets, and let nothing reach the actors."""
+        self.runtime.after_fork(forked(self._config.id), self._cores)
+        close_descriptors(self.runtime.sockets, *(listener.sockets for listener in self._listeners))
+
     async def stop(self) -> None:
         """End every dial, session, actor, driver and worker."""
         self._is_stopped = True
+        self._slow_turns.stop()
         self._supervisor.stop()
-        for core in (self.registry, self.consumer_ref, self.connector, self.alerts, self.directory):
+        for core in self._cores:
             core.detach()
         for listener in self._listeners:
             await listener.close()

@@ -10,6 +10,7 @@
     │   └── MissingKeyError                   an ask of a keyed service type was made without key
     ├── ConfigError (ValueError)            your configuration: unknown key, wrong type, contradiction
     ├── BlockingCallError (RuntimeError)    a blocking call was made where an event loop runs
+    ├── ForkedError (RuntimeError)          a forked child used a node of its parent
     ├── AlreadyAnsweredError (RuntimeError) a receiver answered one ask twice
     ├── NotReadyError (TimeoutError)        a node found no provider of a consumed module in time
     ├── ActorError                          the actor runtime
@@ -52,6 +53,7 @@ __all__ = [
     "DeclarationError",
     "DecodeError",
     "EncodeError",
+    "ForkedError",
     "FrameError",
     "HelloError",
     "IllegalTransitionError",
@@ -121,6 +123,10 @@ def nearest_name(name: str, valid: Iterable[str]) -> str | None:
 
 class BlockingCallError(ZfooError, RuntimeError):
     """A call that waits was made on a thread where an event loop runs; it would hang the loop."""
+
+
+class ForkedError(ZfooError, RuntimeError):
+    """A forked child process used a node that lives in its parent."""
 
 
 class AlreadyAnsweredError(ZfooError, RuntimeError):

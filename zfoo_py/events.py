@@ -26,6 +26,7 @@ __all__ = [
     "ReceiverFailed",
     "SessionActive",
     "SessionInactive",
+    "SlowTurn",
     "Undelivered",
 ]
 
@@ -91,6 +92,14 @@ class ReceiverFailed(Event, frozen=True):
     sid: int
     error: str
     message: str
+
+
+class SlowTurn(Event, frozen=True):
+    """A receiver, callback or turn held the loop too long. `cause`: "name (file:line)"; `at`: where it was found."""
+
+    cause: str
+    at: str
+    held_ms: float
 
 
 class Undelivered(Event, frozen=True):

@@ -61,4 +61,5 @@ def inbox_figures(runtime: Runtime) -> dict[str, Any]:
         "longest": longest,
         "undelivered": runtime.undelivered,
         "failed_turns": runtime.turn_failures,
+        "slow_turns": runtime.pace.count,
     }

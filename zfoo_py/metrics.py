@@ -37,6 +37,7 @@ _OF_NODE: Final = (
     ("retries", ("consumer", "retries"), "counter", "Asks that were picked again."),
     ("misroutes", ("consumer", "misroutes"), "counter", "Asks refused by a provider that does not serve them."),
     ("failed_turns", ("actors", "failed_turns"), "counter", "Turns of actors that raised."),
+    ("slow_turns", ("actors", "slow_turns"), "counter", "Turns that held the loop too long."),
     ("inbox_longest", ("actors", "longest"), "gauge", "Messages in the longest inbox."),
     ("asks_in_flight", ("sessions", "asks_in_flight"), "gauge", "Asks that wait for their answers."),
     ("asks_parked", ("sessions", "asks_parked"), "gauge", "Asks that wait for room in an outbox."),

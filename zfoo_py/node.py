@@ -17,14 +17,15 @@ from zfoo_py.config import Consume, NodeConfig, Provide
 from zfoo_py.consumer.hashing import check_key, task_hash
 from zfoo_py.consumer.policies.catalog import BALANCERS, check_options
 from zfoo_py.engine import Engine, Parts
-from zfoo_py.errors import ConfigError, ZfooError, nearest_name
+from zfoo_py.errors import ConfigError, ForkedError, ZfooError, nearest_name
 from zfoo_py.events import Events, NodeStarted, NodeStopping
+from zfoo_py.fork_io import forked, release_signals, watch
 from zfoo_py.loop_thread import LoopThread
 from zfoo_py.net import tcp_io
 from zfoo_py.net.messages import ListSessions
 from zfoo_py.program import import_module, load, main_modules, main_name
 from zfoo_py.protocol.packet import DEFAULT_TABLE
-from zfoo_py.router.answer import Answer
+from zfoo_py.router.answer import Answer, asked
 from zfoo_py.router.call import current_call
 from zfoo_py.router.receivers import check_provided, collect_receivers
 
@@ -127,6 +128,7 @@ class Node:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: LoopThread | None = None
         self._stopping: asyncio.Task[None] | None = None
+        self._has_signals = False
         imported = [import_module(name, f"app.imports[{index}]") for index, name in enumerate(config.imports)]
         if config.modules:
             table.declare(config.modules)
@@ -247,10 +249,8 @@ class Node:
 
     def sessions(self, *, uid: int | None = None, module: str | None = None) -> Answer[tuple[SessionRecord, ...]]:
         """Ask the registry for the records of all sessions, or of one user's, or of one provided module's."""
-        ref = self._running().registry.ref
-        assert ref is not None
-        answer: Answer[tuple[SessionRecord, ...]] = ref.ask(ListSessions(uid, module), block=False)
-        return answer
+        engine = self._running()
+        return asked(engine.runtime, engine.registry, ListSessions(uid, module))
 
     def stats(self) -> Answer[dict[str, Any]]:
         """Ask for the figures of the whole node, as plain JSON values.
@@ -279,7 +279,18 @@ class Node:
 
         return metrics_text(await self.stats())
 
+    def after_fork(self) -> None:
+        """Be dead: this process is a forked child. Called by `zfoo_py.fork_io`; `stop` and the like do nothing then."""
+        if self._engine is not None and self.is_running:
+            self._state = "forked"
+            self._stopping = None
+            self._engine.after_fork()
+            if self._has_signals:
+                release_signals()
+
     def _running(self) -> Engine:
+        if self._state == "forked":
+            raise ForkedError(forked(self.id))
         if self._engine is None or not self.is_running:
             msg = f"the node is {self._state}: use `async with Node(…)`, `with Node(…)` or Node(…).run()"
             raise ZfooError(msg)
@@ -301,6 +312,7 @@ class Node:
         self._state = "starting"
         self._loop = asyncio.get_running_loop()
         self._engine = Engine(self._parts, self._loop)
+        watch(self)
         try:
             await self._engine.start()
             self._state = "up"
@@ -403,6 +415,7 @@ class Node:
                 os._exit(128 + number)
             asked.set()
 
+        self._has_signals = True
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, on_signal, number)
         starting = loop.create_task(self.start())
@@ -434,6 +447,8 @@ class Node:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         assert self._thread is not None
+        if self._state == "forked":  # the thread is the parent's
+            return
         try:
             self._thread.call(self.stop())
         finally:

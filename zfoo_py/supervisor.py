@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from loguru import logger
 
-from zfoo_py.actor import CoreRef, Runtime
+from zfoo_py.actor import CoreActor, CoreRef, Runtime
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,8 +35,11 @@ class Supervisor:
         return CoreRef(RESTART_LIMIT_MESSAGES, lambda core: self._restart(core, spawn))
 
     def attach(self, core: CoreRef, actor_class: type[Any], *args: Any, **kwargs: Any) -> Any:
-        """Start an actor behind its address, and return it."""
+        """Start an actor behind its address, and return it; it takes over from the one that died, if one has."""
+        previous = core.actor
         core.attach(self._runtime.spawn(actor_class, *args, **kwargs))
+        if isinstance(previous, CoreActor) and isinstance(core.actor, CoreActor) and core.actor is not previous:
+            core.actor.take_over(previous)
         return core.actor
 
     def stop(self) -> None:

@@ -45,7 +45,7 @@ class Connector:
         how = {"jitter": jitter, "reweighed": lambda *news: self.reweighed.append(news), **bounds}
         self.me.attach(self.runtime.spawn(ConnectorActor, consumes, self.dials.dial, **how))
         if previous is not None:
-            self.me.actor.take_over(previous.links())
+            self.me.actor.take_over(previous)
 
     def tell(self, fact):
         self.me.tell(fact)

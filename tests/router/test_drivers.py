@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from tests.support.routers import HANG_S
+from zfoo_py.actor import Pace
 from zfoo_py.router import drivers as drivers_file
 from zfoo_py.router.call import current_call
 from zfoo_py.router.drivers import Drivers
@@ -26,6 +27,7 @@ class Bench:
         self.waiter = None
         self.drivers = Drivers(
             asyncio.get_running_loop(),
+            Pace(0),
             admit=admit,
             suspended=lambda call: self.suspended.append(call.name),
             finished=self.finished,

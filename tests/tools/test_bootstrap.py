@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "tools" / "bootstrap.py"
-TARGETS = ("install", "cluster", "test", "check", "bench", "soak", "ci-short")
+TARGETS = ("install", "cluster", "test", "check", "bench", "soak", "drill", "ci-short")
 PYTHON = sys.executable  # the fixture `machine` hides it
 
 

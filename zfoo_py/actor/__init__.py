@@ -28,17 +28,21 @@ from zfoo_py.actor.messages import Abort, Control
 from zfoo_py.actor.ref import LoopActorRef
 from zfoo_py.actor.runtime import Runtime, TimerHandle, TimerSource
 from zfoo_py.actor.thread_actor import ThreadActor
+from zfoo_py.actor.turn_watch import WATCH, Held, Pace
 
 __all__ = [
+    "WATCH",
     "Abort",
     "ActorDeadError",
     "ActorRef",
     "Control",
     "CoreActor",
     "CoreRef",
+    "Held",
     "LoopActor",
     "LoopActorRef",
     "LoopFuture",
+    "Pace",
     "Runtime",
     "ThreadActor",
     "Timeout",

@@ -8,16 +8,18 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Any, cast
 
 from loguru import logger
+from pykka import ActorDeadError
 from pykka._envelope import Envelope
 
+from zfoo_py.actor.future import LoopFuture
+from zfoo_py.actor.inbox import ends
 from zfoo_py.actor.loop_actor import LoopActor
-from zfoo_py.actor.messages import ABORT, CONTROL, ENVELOPED, SPECIAL, Abort, ActorStop, Control
+from zfoo_py.actor.messages import ABORT, CONTROL, ENVELOPED, SPECIAL, Control
 from zfoo_py.errors import InboxFullError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from zfoo_py.actor.future import LoopFuture
     from zfoo_py.actor.ref import LoopActorRef
 
 __all__ = ["CoreActor", "CoreRef"]
@@ -31,6 +33,9 @@ class CoreActor(LoopActor):
 
     failures: int = 0
     core_ref: CoreRef | None = None
+
+    def take_over(self, previous: Any) -> None:
+        """Go on where an actor of the same class died; called after `on_start`, before any message."""
 
     def _turn_failed(self, message: Any, error: BaseException) -> None:
         if not isinstance(error, Exception):
@@ -79,6 +84,19 @@ class CoreRef:
         self._limit = limit_messages
         self._on_death: Callable[[CoreRef], object] | None = on_death
         self.tell: Callable[[Any], None] = self._keep
+
+    def ask(self, message: Any) -> LoopFuture[Any]:
+        """Ask the actor, or its successor if it is just being started anew. From any thread.
+
+        Returns:
+            The future; it ends with `ActorDeadError` when nobody will answer, with `InboxFullError` if too many wait.
+        """
+        future: LoopFuture[Any] = LoopFuture()
+        try:
+            self.tell(Envelope(message, reply_to=future))
+        except (ActorDeadError, InboxFullError) as error:
+            future.settle(error=error)
+        return future
 
     def attach(self, ref: LoopActorRef[Any]) -> None:
         """Take a freshly spawned actor as the one behind this address, and give it what was kept.
@@ -129,7 +147,7 @@ class CoreRef:
             return False
         orders = []
         for item in left:
-            if type(item) is Envelope and type(item.message) in {ActorStop, Abort}:
+            if ends(item):
                 if item.reply_to is not None:
                     cast("LoopFuture[Any]", item.reply_to).settle()
             else:
@@ -149,6 +167,9 @@ class CoreRef:
         actor = self.actor
         if not is_down:
             self.tell(message)
+        elif type(message) is Envelope and message.reply_to is not None:
+            error = InboxFullError("a core actor that is being restarted", self._limit)
+            cast("LoopFuture[Any]", message.reply_to).settle(error=error)
         elif actor is not None and actor.runtime.in_turn and get_ident() == actor.runtime.thread_ident:
             actor.runtime.give_back(type(actor), message)
         else:

@@ -121,6 +121,8 @@ class LoopFuture(pykka.Future[T]):
             return asyncio.to_thread(self.get).__await__()
         home = self._home
         at_home = home is not None and get_ident() == home.thread_ident
+        if not at_home and home is not None:
+            home.refuse_wait()
         loop = cast("Runtime", home).loop if at_home else asyncio.get_running_loop()
         waiter: asyncio.Future[T] = loop.create_future()
         self._waiters.append(waiter)
@@ -158,6 +160,7 @@ class LoopFuture(pykka.Future[T]):
 
         Raises:
             BlockingCallError: an event loop runs in this thread.
+            ForkedError: the node that would settle it is in this process's parent.
             pykka.Timeout: no outcome in time.
             BaseException: the error it was settled with.
         """
@@ -168,6 +171,8 @@ class LoopFuture(pykka.Future[T]):
             return cast("T", self._value)
         if not self._done:
             refuse_blocking("get()", "await the future")
+            if self._home is not None:
+                self._home.refuse_wait()
             lock = threading.Lock()
             lock.acquire()
             self.add_done_callback(lambda _: lock.release())

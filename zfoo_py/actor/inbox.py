@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 from pykka import ActorDeadError
 from pykka._envelope import Envelope
 
+from zfoo_py.actor.messages import Abort, ActorStop
 from zfoo_py.errors import InboxFullError
 
 if TYPE_CHECKING:
@@ -17,12 +18,17 @@ if TYPE_CHECKING:
     from zfoo_py.actor.loop_actor import LoopActor
     from zfoo_py.actor.runtime import Runtime
 
-__all__ = ["LoopInbox"]
+__all__ = ["LoopInbox", "ends"]
 
 
 # An empty deque takes 760 bytes, and most actors get a control message only when they end: until the first one,
 # all share this one, which is never appended to.
 NO_CONTROL: deque[Any] = deque()
+
+
+def ends(item: Any) -> bool:
+    """Return whether this is an order to end, which is one actor's and not its successor's."""
+    return type(item) is Envelope and type(item.message) in {ActorStop, Abort}
 
 
 class LoopInbox:
@@ -92,7 +98,7 @@ class LoopInbox:
 
     def refuse(self, item: Any, *, dead: bool) -> None:
         """Give a message back that this inbox cannot take. On the loop's thread."""
-        if self.heir is not None and type(item) is not Envelope:
+        if self.heir is not None and not ends(item):
             self.heir.tell(item)
             return
         name = self.actor_class.__name__

@@ -5,17 +5,19 @@ from __future__ import annotations
 import threading
 from collections import deque
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar, cast
 
 from loguru import logger
 from pykka import ActorDeadError
-from pykka._envelope import Envelope
 
-from zfoo_py.errors import InboxFullError
+from zfoo_py.actor.inbox import ends
+from zfoo_py.actor.turn_watch import Pace
+from zfoo_py.errors import ForkedError, InboxFullError
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from zfoo_py.actor.core_actor import CoreRef
     from zfoo_py.actor.inbox import LoopInbox
@@ -79,10 +81,13 @@ class Runtime:
         inbox_limit_messages: int = DEFAULT_INBOX_LIMIT_MESSAGES,
     ) -> None:
         self.loop = loop
+        # Number → inode of the sockets on this loop: a forked child closes them.
+        self.sockets: dict[int, int] = {}
         self.timers: TimerSource = timers if timers is not None else loop
         self.time = self.timers.time
         self.inbox_limit_messages = inbox_limit_messages
         self.thread_ident = get_ident()
+        self.pace = Pace(self.thread_ident)
         self.in_turn = False
         self.actors: set[LoopActor] = set()
         self.undelivered = 0
@@ -189,6 +194,9 @@ class Runtime:
         """Run every ready actor until nothing is left (bounded), then flush what they gathered."""
         self._wake_scheduled = True  # whatever gets ready meanwhile is handled below
         self._told = 0
+        pace = self.pace
+        is_within = pace.since_s  # of a receiver that asks
+        pace.since_s = perf_counter()
         ready, flushes = self._ready, self._flushes
         outer = getattr(Runtime._spawning, "runtime", None)
         Runtime._spawning.runtime = self
@@ -211,6 +219,9 @@ class Runtime:
         finally:
             self.in_turn = False
             Runtime._spawning.runtime = outer
+            pace.end()
+            if is_within:
+                pace.begin()
             self._wake_scheduled = bool(ready or flushes)
             if self._wake_scheduled:
                 self.loop.call_soon(self.drain)
@@ -227,7 +238,7 @@ class Runtime:
         """Take a message of another thread; one wake-up of the loop serves a whole batch."""
         with self._foreign_lock:
             if inbox.closed:
-                if inbox.heir is not None and type(item) is not Envelope:
+                if inbox.heir is not None and not ends(item):
                     inbox.heir.tell(item)
                     return
                 msg = f"{inbox.actor_class.__name__} not found"
@@ -263,6 +274,31 @@ class Runtime:
         finally:
             self.in_turn = False
         self.drain()
+
+    def after_fork(self, text: str, cores: Iterable[CoreRef]) -> None:
+        """Raise `ForkedError` from every call from now on: this process is a child, and the loop its parent's.
+
+        Each call would come here, now that no thread is the loop's.
+        """
+
+        def refuse(*_: Any, **__: Any) -> NoReturn:
+            raise ForkedError(text)
+
+        self.thread_ident = 0
+        for core in cores:  # one that was being started anew would take a lock
+            core.tell = refuse
+        self.post_foreign = self.call_from_outside = self.refuse_wait = refuse  # type: ignore[method-assign]
+
+    def refuse_wait(self) -> None:
+        """Raise if what is waited for can never come: in a forked child."""
+
+    def call_back(self, callback: Callable[..., object], *args: Any) -> None:
+        """Call an application's callback, as a turn that must not hold the loop. On the loop's thread."""
+        self.pace.begin()
+        try:
+            callback(*args)
+        finally:
+            self.pace.end()
 
     def call_from_outside(self, callback: Callable[..., object], *args: Any) -> None:
         """Run a callback on the loop from any thread; a no-op on a closed loop."""

@@ -58,6 +58,10 @@ class AlertActor(CoreActor):
         self.raised: Counter[str] = Counter()
         self._unsubscribe = events.subscribe(Alert, self._count)
 
+    def take_over(self, previous: AlertActor) -> None:
+        """Go on with what is known and counted."""
+        self._judge, self._book, self.raised = previous._judge, previous._book, previous.raised
+
     def on_start(self) -> None:
         """Begin to look."""
         self._wait()

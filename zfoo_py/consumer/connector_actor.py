@@ -113,9 +113,9 @@ class ConnectorActor(CoreActor):
         """As `on_stop`: the successor takes over."""
         self.on_stop()
 
-    def take_over(self, links: dict[c.Target, _Link]) -> None:
-        """After a restart: begin with the targets, and the sessions, of the connector that died."""
-        for target, known in links.items():
+    def take_over(self, previous: ConnectorActor) -> None:
+        """Begin with the targets, and the sessions, of the connector that died."""
+        for target, known in previous.links().items():
             if known.is_connected():
                 self._links[target] = known
             elif known.is_wanted:

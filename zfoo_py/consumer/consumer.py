@@ -18,7 +18,7 @@ from zfoo_py.errors import (
 )
 from zfoo_py.net.messages import AskRecord
 from zfoo_py.protocol.packet import Ask, Packet, ProtocolModule
-from zfoo_py.router.answer import Answer, check_timeout
+from zfoo_py.router.answer import Answer, asked, check_timeout
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -239,11 +239,7 @@ class Consumer:
         return answer
 
     def _question(self, question: Any) -> Any:
-        ref = self._actor.ref
-        if ref is None:
-            msg = "the node has not started: use `async with node`, or await node.start(), first"
-            raise SessionClosedError(msg, may_have_run=False)
-        return ref.ask(question, block=False)
+        return asked(self._runtime, self._actor, question)
 
     def _own_key(self, binding: Binding, packet: Packet) -> Any:
         field = binding.balance_by

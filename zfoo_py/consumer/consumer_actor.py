@@ -14,14 +14,15 @@ from zfoo_py.consumer.balancer import Provider
 from zfoo_py.consumer.figures import ConsumerFigures
 from zfoo_py.consumer.in_flight import let_go
 from zfoo_py.consumer.membership import Joined, Left, Membership, Refused
+from zfoo_py.consumer.news import News
 from zfoo_py.consumer.observer import Observer
 from zfoo_py.consumer.orders import about, misrouted, no_provider, not_consumed, order_in, outcome, text_of, too_early
 from zfoo_py.consumer.retry_budget import RetryBudget
-from zfoo_py.consumer.service import Service, membership_of
+from zfoo_py.consumer.service import Service
 from zfoo_py.consumer.sweeper import Next, Sweeper
 from zfoo_py.consumer.watchdog import Watchdog
 from zfoo_py.errors import AskTimeoutError, BalancerError, CallError, ConfigError, SessionClosedError
-from zfoo_py.events import Alert, MembershipChanged, ProviderDown, ProviderUp
+from zfoo_py.events import Alert
 from zfoo_py.log import rate_limited
 from zfoo_py.net import messages as m
 
@@ -76,6 +77,7 @@ class ConsumerActor(CoreActor):
         self._undelivered_send = undelivered
         self._services = {service.module: service for service in services}
         self._members = Membership(ring_identity)
+        self._news = News(events)
         self.version = 0
         self._is_synchronised = False
         self._early: deque[Any] = deque()
@@ -112,6 +114,15 @@ class ConsumerActor(CoreActor):
         """Subscribe; orders wait until the first snapshot is there."""
         self._subscribe(None)
         self._tick(None)
+
+    def take_over(self, previous: ConsumerActor) -> None:
+        """Go on with the counts of an actor that has died, its budget, and what it has told; before the snapshot."""
+        self.sends, self.retries, self.misroutes = previous.sends, previous.retries, previous.misroutes
+        self.failures = previous.failures
+        self._observer.counted = previous.asks + previous.sends
+        self._retry_budget = previous._retry_budget
+        self._alerted = previous._alerted
+        self._news.take_over(previous._news)
 
     def on_stop(self) -> None:
         """End the clock; the successor, if there is one, takes what waits for a snapshot or a provider."""
@@ -358,8 +369,7 @@ class ConsumerActor(CoreActor):
         for service in self._services.values():
             service.view = msgspec.structs.replace(service.view, applied_version=version)
         self._begin_sweep()
-        if self._events.wants(MembershipChanged):
-            self._events.publish(MembershipChanged(version, membership_of(self._services.values())))
+        self._news.membership(version, self._services.values())
         self._look_whether_ready()
 
     def _session_up(self, up: m.ProviderUp, version: int) -> None:
@@ -391,9 +401,7 @@ class ConsumerActor(CoreActor):
         for service in self._services_of(provider):
             service.view = service.view.joined(provider, version)
             self._observer.joined(service, provider, version, self.runtime.time())
-        if self._events.wants(ProviderUp):
-            facts = (provider.ring_name, provider.node_id, provider.address, provider.modules)
-            self._events.publish(ProviderUp(version, *facts, change.sid))
+        self._news.joined(change, version)
 
     def _left(self, change: Left, version: int) -> None:
         provider = change.provider
@@ -402,9 +410,7 @@ class ConsumerActor(CoreActor):
             service.view = service.view.left(provider, version)
             self._observer.left(service, provider, version, self.runtime.time())
         self._observer.gone(provider)
-        if self._events.wants(ProviderDown):
-            facts = (provider.ring_name, provider.node_id, provider.address, provider.modules)
-            self._events.publish(ProviderDown(version, *facts, change.reason, change.sid))
+        self._news.left(change, version)
 
     def _services_of(self, provider: Provider) -> list[Service]:
         return [service for service in self._services.values() if service.is_served_by(provider)]

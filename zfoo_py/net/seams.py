@@ -46,9 +46,15 @@ class Connection(Protocol):
 
 
 class Listening(Protocol):
-    """A listening address."""
+    """A listening address.
+
+    Attributes:
+        address: where it really is.
+        sockets: number → inode of what it has open; `zfoo_py.fork_io`.
+    """
 
     address: str
+    sockets: dict[int, int]
 
     async def close(self) -> None:
         """Accept no more connections; those that stand stay."""

@@ -8,6 +8,7 @@ import socket
 from typing import TYPE_CHECKING, Any, cast
 
 from zfoo_py.errors import ConfigError, SessionClosedError
+from zfoo_py.fork_io import socket_id
 from zfoo_py.net.messages import Lost, Received, WritePaused, WriteResumed
 from zfoo_py.protocol.framing import FrameParser
 
@@ -53,6 +54,7 @@ class TcpConnection(asyncio.Protocol):
         self.local = ""
         self.is_full = False
         self._aborting: TimerHandle | None = None
+        self._socket = -1
 
     # --- asyncio's callbacks
 
@@ -64,6 +66,9 @@ class TcpConnection(asyncio.Protocol):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as zfoo; uvloop does it, asyncio may not
         self.peer = _address_text(transport.get_extra_info("peername"))
         self.local = _address_text(transport.get_extra_info("sockname"))
+        if sock is not None and sock.fileno() >= 0:
+            self._socket = sock.fileno()
+            self._runtime.sockets[self._socket] = socket_id(self._socket)
         self._transport.set_write_buffer_limits(high=self._outbox_limit_bytes)
         self._ref = self._opened(self)
         if self._ref is None:
@@ -84,6 +89,7 @@ class TcpConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the session, after every frame received before."""
+        self._runtime.sockets.pop(self._socket, None)
         if self._aborting is not None:
             self._aborting.cancel()
         if self._ref is not None:
@@ -144,10 +150,12 @@ class Listener:
 
     def __init__(self, server: asyncio.Server) -> None:
         self._server = server
+        self.sockets = {sock.fileno(): socket_id(sock.fileno()) for sock in server.sockets}
         self.address = _address_text(server.sockets[0].getsockname())
 
     async def close(self) -> None:
         """Accept no more connections; those that stand stay."""
+        self.sockets = {}
         self._server.close()
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
-from zfoo_py.actor import LoopFuture, running_loop
+from zfoo_py.actor import ActorDeadError, LoopFuture, running_loop
+from zfoo_py.errors import ZfooError
 from zfoo_py.router.call import current_call
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Answer", "check_timeout"]
+    from zfoo_py.actor import CoreRef, Runtime
+
+__all__ = ["Answer", "asked", "check_timeout"]
 
 T = TypeVar("T")
 
@@ -34,6 +37,11 @@ def check_timeout(timeout_s: object) -> float:
         msg = f"timeout_s must be at most {MAX_TIMEOUT_S:.0f} seconds, not {timeout_s}: every ask ends"
         raise ValueError(msg)
     return timeout_s
+
+
+def _call(callback: Callable[..., object], done: Any) -> None:
+    """Call it on a loop that is not the node's, whose turns are not watched."""
+    callback(done)
 
 
 class Answer(LoopFuture[T]):
@@ -72,18 +80,40 @@ class Answer(LoopFuture[T]):
         Asked in a receiver, the callback runs on that receiver's lane, where it may touch the lane's state;
         asked elsewhere, on the event loop that runs here; in a plain thread, on the node's loop.
         """
-        call = current_call.get()
+        within = current_call.get()
         loop = running_loop()
-        if call is not None and call.lane is not None:
-            router: Any = call.owner
-            lane, is_async = call.lane, call.receiver.is_async
+        if within is not None and within.lane is not None:
+            router: Any = within.owner
+            lane, is_async = within.lane, within.receiver.is_async
             self.add_done_callback(lambda done: router.callback_in_lane(lane, callback, done, is_async=is_async))
         elif loop is not None:
+            home = self._home
+            call = home.call_back if home is not None and home.loop is loop else _call
             self.add_done_callback(
-                lambda done: loop.is_closed() or loop.call_soon_threadsafe(callback, done),
+                lambda done: loop.is_closed() or loop.call_soon_threadsafe(call, callback, done),
             )
         else:  # a callback that raises must not do so in the turn of the session that brings the answer
             home = self._home
             assert home is not None
-            self.add_done_callback(lambda done: home.call_from_outside(callback, done))
+            self.add_done_callback(lambda done: home.call_from_outside(home.call_back, callback, done))
         return self
+
+
+def asked(runtime: Runtime, actor: CoreRef, question: Any) -> Answer[Any]:
+    """Ask a core actor on behalf of an application. From any thread.
+
+    Returns:
+        The answer; it ends with `ZfooError` if the node stops before, and waits while the actor is started anew.
+    """
+    answer: Answer[Any] = Answer(runtime)
+
+    def settle(done: LoopFuture[Any]) -> None:
+        error = done.exception()
+        if isinstance(error, ActorDeadError):
+            gone = ZfooError("the node has stopped, or its actor died over this question: nobody is there to answer")
+            gone.__cause__ = error
+            error = gone
+        answer.settle(done.value(), error)
+
+    actor.ask(question).add_done_callback(settle)
+    return answer

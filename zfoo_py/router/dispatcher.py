@@ -96,6 +96,7 @@ class Dispatcher:
         self._lanes: Lanes[Call] = Lanes()
         self._drivers = Drivers(
             runtime.loop,
+            runtime.pace,
             admit=self._admit,
             suspended=self._hold_lane,
             finished=self._call_ended,

@@ -22,6 +22,8 @@ from zfoo_py.router.call import Call, current_call
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator
 
+    from zfoo_py.actor import Pace
+
 __all__ = ["Drivers"]
 
 # The answers of so many calls are sent before the next ones start, so that the asker's work overlaps with ours.
@@ -39,6 +41,7 @@ class Drivers:
 
     Args:
         loop: the node's loop.
+        pace: of the node's runtime: a batch of receivers begins and ends.
         admit: asked before a call starts; False if it must not start now (the lane is held, it is too late,
             or it went to a worker).
         suspended: told when a receiver suspends for the first time.
@@ -49,6 +52,7 @@ class Drivers:
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
+        pace: Pace,
         *,
         admit: Callable[[Call], bool],
         suspended: Callable[[Call], None],
@@ -57,6 +61,7 @@ class Drivers:
     ) -> None:
         self.ready: deque[Call] = deque()
         self._loop = loop
+        self._pace = pace
         self._admit = admit
         self._suspended = suspended
         self._finished = finished
@@ -101,16 +106,20 @@ class Drivers:
             self.wake()
 
     async def _run(self) -> None:
-        await self._drive()
+        try:
+            await self._drive()
+        finally:
+            self._pace.end()
 
     @types.coroutine
     def _drive(self) -> Generator[Any, Any, None]:  # noqa: C901, PLR0912 - one life, told from beginning to end
         """Start calls until one suspends, see that one through, begin again."""
-        ready, admit = self.ready, self._admit
+        ready, admit, pace = self.ready, self._admit, self._pace
         task = asyncio.current_task()
         assert task is not None
         started = 0
         while True:
+            pace.begin()
             while ready:
                 call = ready.popleft()
                 if not admit(call):
@@ -118,6 +127,7 @@ class Drivers:
                 started += 1
                 if not started % BATCH_CALLS:
                     self._batch_done()
+                    pace.begin()
                 context = copy_context()
                 try:
                     coroutine, waits_for = context.run(_start, call)
@@ -129,7 +139,7 @@ class Drivers:
                     self._suspended(call)
                     self._active = None
                     self.wake()  # another driver takes the rest
-                    value, failure = yield from _see_through(coroutine, waits_for, context.run)
+                    value, failure = yield from _see_through(coroutine, waits_for, context.run, pace)
                     self._finished(call, value, failure)
                     if isinstance(failure, GeneratorExit):
                         raise failure
@@ -152,6 +162,7 @@ class Drivers:
                 continue
             sleeper = self._loop.create_future()
             self._idle.append((task, sleeper))
+            pace.end()
             yield from sleeper
 
 
@@ -171,17 +182,19 @@ def _start(call: Call) -> tuple[Coroutine[Any, Any, Any], Any]:
 
 
 def _see_through(
-    coroutine: Coroutine[Any, Any, Any], waits_for: Any, run: Callable[..., Any]
+    coroutine: Coroutine[Any, Any, Any], waits_for: Any, run: Callable[..., Any], pace: Pace
 ) -> Generator[Any, Any, tuple[Any, BaseException | None]]:
     """Relay between a suspended receiver and the Task it runs in, until it ends."""
     while True:
         step: tuple[Callable[..., Any], Any]
+        pace.end()
         try:
             sent = yield waits_for
         except BaseException as thrown:  # noqa: BLE001 - cancellation above all: it is the receiver's
             step = (coroutine.throw, thrown)
         else:
             step = (coroutine.send, sent)
+        pace.begin()
         try:
             waits_for = run(*step)
         except StopIteration as end:

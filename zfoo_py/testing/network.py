@@ -242,6 +242,7 @@ class MemoryListener:
         self.place = place
         self.make = make
         self.address = f"{place[0]}:{place[1]}"
+        self.sockets: dict[int, int] = {}
 
     async def close(self) -> None:
         """Accept no more connections; those that stand stay."""

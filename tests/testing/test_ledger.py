@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from samples.services import Counts, visits
 from zfoo_py import Node
 from zfoo_py.testing import leaks
-from zfoo_py.testing.leaks import ADVICE, LeakWatch, watching
+from zfoo_py.testing.ledger import ADVICE, LeakWatch, watching
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="descriptors are counted in /proc")
 

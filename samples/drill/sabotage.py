@@ -1,0 +1,142 @@
+"""Protections switched off, by row: `--sabotage ID` must turn that row red.
+
+Each entry replaces one function of zfoo_py in the processes of that row, so that what it protects from happens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from typing import Any
+
+from zfoo_py.consumer.connector_actor import ConnectorActor
+from zfoo_py.engine import Engine
+from zfoo_py.net import messages as m
+from zfoo_py.net import session_actor
+from zfoo_py.net.session_actor import SessionActor
+from zfoo_py.node import Node
+from zfoo_py.router.dispatcher import Dispatcher
+from zfoo_py.supervisor import Supervisor
+
+__all__ = ["OURS", "SABOTAGES", "Patches", "sabotage"]
+
+
+class Patches:
+    """Attributes that were replaced; `undo` gives them back."""
+
+    def __init__(self) -> None:
+        self._before: list[tuple[Any, str, Any]] = []
+
+    def put(self, owner: Any, name: str, value: Any) -> None:
+        """Replace an attribute."""
+        self._before.append((owner, name, getattr(owner, name)))
+        setattr(owner, name, value)
+
+    def turn(self, message: type, handler: Callable[..., Any]) -> None:
+        """Replace how session actors handle a message."""
+        table: Any = session_actor._TURNS  # noqa: SLF001
+        before = table[message]
+        table[message] = handler
+        self._before.append((_Entry(table, message), "value", before))
+
+    def undo(self) -> None:
+        """Give back what was replaced."""
+        while self._before:
+            owner, name, value = self._before.pop()
+            setattr(owner, name, value)
+
+
+class _Entry:
+    def __init__(self, table: Any, key: Any) -> None:
+        object.__setattr__(self, "_at", (table, key))
+
+    def __setattr__(self, _name: str, value: Any) -> None:
+        table, key = self._at  # type: ignore[attr-defined]
+        table[key] = value
+
+
+def _nothing(*_: Any, **__: Any) -> None:
+    """Do nothing."""
+
+
+def sabotage(id: str, patches: Patches) -> None:
+    """Switch off the protection of a row in this process; "" switches off nothing."""
+    if id:
+        SABOTAGES[id](patches)
+
+
+# --- F
+
+
+def _forget_the_lost(patches: Patches) -> None:
+    """A session that is lost leaves its asks to their deadlines, as Java zfoo does."""
+    patches.put(SessionActor, "_fail_pending", _nothing)
+
+
+def _no_heartbeat(patches: Patches) -> None:
+    """Nobody asks a silent peer whether it lives."""
+    patches.turn(m.HeartbeatDue, _nothing)
+
+
+def _dial_once(patches: Patches) -> None:
+    """A target that is lost is not dialled again."""
+    patches.put(ConnectorActor, "_redial", _nothing)
+
+
+def _swallow(patches: Patches) -> None:
+    """What a receiver raises is told to nobody."""
+    patches.put(Dispatcher, "_receiver_failed", _nothing)
+
+
+def _bury(patches: Patches) -> None:
+    """A core actor that has died is not started anew."""
+    patches.put(Supervisor, "_respawn", _nothing)
+
+
+# --- D
+
+
+def _leave_at_once(patches: Patches) -> None:
+    """SIGTERM ends the process without goodbye."""
+
+    async def stop(_: Node) -> None:
+        os._exit(0)
+
+    patches.put(Node, "stop", stop)
+
+
+def _drain_without_limit(patches: Patches) -> None:
+    """What is in work is waited for, however long it takes."""
+
+    async def drain(engine: Engine) -> None:
+        await engine.router.drained()
+
+    patches.put(Engine, "drain", drain)
+
+
+def _linger(patches: Patches) -> None:
+    """A node that stops waits, though nothing is in hand."""
+    drain = Engine.drain
+
+    async def slowly(engine: Engine) -> None:
+        await drain(engine)
+        await asyncio.sleep(10.0)
+
+    patches.put(Engine, "drain", slowly)
+
+
+# Rows whose protection is the consumer's, which is a node of the drill's own process; the others' is the members'.
+OURS = ("F1", "F2", "F3", "F7", "M2")
+
+SABOTAGES: dict[str, Callable[[Patches], None]] = {
+    "F1": _forget_the_lost,
+    "F2": _no_heartbeat,
+    "F3": _dial_once,
+    "F7": _dial_once,
+    "F10": _swallow,
+    "F11": _bury,
+    "D1": _leave_at_once,
+    "D2": _drain_without_limit,
+    "D8": _linger,
+}
