@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from samples.services import Counts, visits
 from zfoo_py import Node
-from zfoo_py.testing import leaks
+from zfoo_py.testing import ledger
 from zfoo_py.testing.ledger import ADVICE, LeakWatch, watching
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="descriptors are counted in /proc")
@@ -21,7 +21,7 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="desc
 @pytest.fixture
 def leak_watch(monkeypatch):
     """A watch of the test's own, within which the one around every test sees nothing."""
-    monkeypatch.setattr(leaks, "THREAD_END_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(ledger, "THREAD_END_TIMEOUT_S", 0.2)
     with watching() as watch:
         yield watch
 
