@@ -88,14 +88,16 @@ def fnv_hash(key: Key) -> int:
         TypeError: for a key that is not allowed.
     """
     if key.__class__ is str:
-        units: Iterable[int] = key.encode() if key.isascii() else utf16_units(key)
-    elif key.__class__ is int:
-        units = b"%d" % key  # its decimal text, without the detour through str
-    elif isinstance(key, bytes) and not isinstance(key, Enum):
-        units = memoryview(key).cast("b")
-    else:
-        units = utf16_units(key_text(key))
-    h = _FNV_OFFSET
+        return _fnv_of_units(utf16_units(key))
+    if key.__class__ is int:
+        return _fnv_of_units(b"%d" % key)  # its decimal text, without the detour through str
+    if isinstance(key, bytes) and not isinstance(key, Enum):
+        return _fnv_of_units(memoryview(key).cast("b"))
+    return _fnv_of_units(utf16_units(key_text(key)))
+
+
+def _fnv_of_units(units: Iterable[int]) -> int:
+    h = 0x811C9DC5
     for unit in units:
         h = ((h ^ unit) * 16777619) & 0xFFFFFFFF
     # As _scatter below; here without the call, which would be a tenth of a short key's time.
@@ -160,16 +162,23 @@ def task_hash(key: Key) -> int:
 
 
 def key_hashes(key: Key) -> tuple[int, int]:
-    """`fnv_hash` and `task_hash` of a key; a tuple's text is made once for both."""
-    if key.__class__ is tuple:
-        text = _tuple_key(key)[1]
-        return fnv_hash(text), java_string_hash(text)
-    return fnv_hash(key), task_hash(key)
+    """`fnv_hash` and `task_hash` of a key; the text of a str or tuple is made, and encoded, once for both."""
+    if key.__class__ is str:
+        text: str = key
+    elif key.__class__ is tuple:
+        text = _tuple_text(key)
+    else:
+        return fnv_hash(key), task_hash(key)
+    units = text.encode() if text.isascii() else utf16_units(text)
+    return _fnv_of_units(units), _java_hash_of_units(units)
 
 
 def java_string_hash(text: str) -> int:
     """Java's ``String.hashCode``: the polynomial in 31 over UTF-16 units, as a signed 32-bit int."""
-    units = text.encode() if text.isascii() else utf16_units(text)
+    return _java_hash_of_units(text.encode() if text.isascii() else utf16_units(text))
+
+
+def _java_hash_of_units(units: bytes | array[int]) -> int:
     h = 0
     if len(units) <= _LONGEST_POWERS:
         h += sum(map(mul, units, _POWERS[len(units)]))
@@ -239,17 +248,21 @@ _MARKS = re.compile(r"[\\,()]")
 
 
 def _tuple_key(key: tuple[object, ...]) -> tuple[str, str]:
-    kinds, texts = [], []
+    kinds = [_kind_and_text(element)[0] for element in key]
+    return f"({','.join(kinds)})", _tuple_text(key)
+
+
+def _tuple_text(key: tuple[object, ...]) -> str:
+    texts = []
     for element in key:
         if element.__class__ is str:
-            kind, text = "str", element
+            texts.append(element if element.isalnum() else _escaped(element))
         elif element.__class__ is int:
-            kind, text = "int", int.__repr__(element)
+            texts.append(int.__repr__(element))
         else:
             kind, text = _kind_and_text(element)
-        kinds.append(kind)
-        texts.append(_escaped(text) if kind in ("str", "enum") and not text.isalnum() else text)
-    return f"({','.join(kinds)})", f"({','.join(texts)})"
+            texts.append(_escaped(text) if kind in ("str", "enum") and not text.isalnum() else text)
+    return f"({','.join(texts)})"
 
 
 def _escaped(text: str) -> str:

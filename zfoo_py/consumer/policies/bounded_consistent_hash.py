@@ -11,9 +11,9 @@ from math import ceil, isfinite
 
 import msgspec
 
-from zfoo_py.consumer.balancer import Provider, Rng, ServiceView, any_of
+from zfoo_py.consumer.balancer import Provider, Rng, ServiceView
 from zfoo_py.consumer.explain import Decision
-from zfoo_py.consumer.hashing import Key, fnv_hash
+from zfoo_py.consumer.hashing import Key
 from zfoo_py.consumer.in_flight import InFlight
 from zfoo_py.consumer.policies.consistent_hash import ConsistentHashBalancer
 from zfoo_py.consumer.ring import VIRTUAL_NODES
@@ -89,11 +89,8 @@ class BoundedConsistentHashBalancer(ConsistentHashBalancer):
         """So many asks may be in flight to it, the next one included."""
         return ceil(self._factor * (self.in_flight.total + 1) * provider.weight / self._weight)
 
-    def pick(self, view: ServiceView, key: Key | None) -> Provider | None:
-        """O(length of the key + log points); O(points passed) where bounds are met, O(providers) after `probes`."""
-        if key is None:
-            return any_of(view, self._random)
-        key_hash = fnv_hash(key)
+    def _pick_at(self, key_hash: int) -> Provider | None:
+        """O(log points); O(points passed) where bounds are met, O(providers) after `probes`."""
         owner = self._owner_of_hash(key_hash)
         if owner is None or self._has_room(owner):
             return owner

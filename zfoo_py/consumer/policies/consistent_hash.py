@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from zfoo_py.consumer.balancer import Balancer, BalancerStats, Provider, Rng, ServiceView, any_of, by_chance
 from zfoo_py.consumer.explain import Decision, on_ring
-from zfoo_py.consumer.hashing import Key, fnv_hash, task_hash
+from zfoo_py.consumer.hashing import Key, fnv_hash, key_hashes, task_hash
 from zfoo_py.consumer.ring import VIRTUAL_NODES, HashRing
 
 __all__ = ["ConsistentHashBalancer"]
@@ -54,7 +54,14 @@ class ConsistentHashBalancer(Balancer):
         """O(length of the key + log points)."""
         if key is None:
             return any_of(view, self._random)
-        return self._owner_of_hash(fnv_hash(key))
+        return self._pick_at(fnv_hash(key))
+
+    def route(self, view: ServiceView, key: Key | None) -> tuple[Provider | None, int | None]:
+        """As `Balancer.route`; the key's text is made once for ring and lane."""
+        if key is None:
+            return any_of(view, self._random), None
+        key_hash, lane = key_hashes(key)
+        return self._pick_at(key_hash), lane
 
     def route_around(self, view: ServiceView, key: Key | None, refused: str) -> tuple[Provider | None, int | None]:
         """To the one who would own the key if that provider were gone."""
@@ -62,6 +69,9 @@ class ConsistentHashBalancer(Balancer):
             return super().route_around(view, key, refused)
         owners = (name for name in self._ring.walk(fnv_hash(key)) if name != refused)
         return self._providers.get(next(owners, "")), task_hash(key)
+
+    def _pick_at(self, key_hash: int) -> Provider | None:
+        return self._owner_of_hash(key_hash)
 
     def _owner_of_hash(self, key_hash: int) -> Provider | None:
         name = self._ring.owner_of_hash(key_hash)
