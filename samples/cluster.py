@@ -63,8 +63,18 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
     """Run the cluster once and return its figures."""
     balancers = {module: options.balancer or name for module, name in DEFAULT_BALANCERS.items()}
     with recording(options.journal) as recorder:
+        note(options, f"starting {options.providers + 3} providers …")
         async with running(options, recorder, balancers) as cluster:
+            length = f"the log, {options.seconds:g} s at most" if options.trace else f"{options.seconds:g} s"
+            length = length if options.seconds else "the whole log"
+            note(options, f"all have joined; replaying {length}, then the referee judges …")
             return await replay(cluster, options)
+
+
+def note(options: argparse.Namespace, text: str) -> None:
+    """Tell whoever waits how far it is; standard output is for the figures."""
+    if not options.json:
+        print(text, file=sys.stderr, flush=True)
 
 
 @contextmanager
@@ -112,7 +122,8 @@ async def replay(cluster: Cluster, options: argparse.Namespace) -> dict[str, Any
     rss_mib = peak_rss_mib()  # before the referee takes its share
     report = check(recorder.records(), trace_of(options))
     if options.plot:
-        story_plot.draw(options.plot, [("at the end", recorder.members["visits"])], curve, [])
+        for path in story_plot.draw(options.plot, [("at the end", recorder.members["visits"])], curve, []):
+            note(options, f"drew {path}")
     return {**figures_of(report, recorder, services, seconds), "consumer_rss_mib": rss_mib}
 
 

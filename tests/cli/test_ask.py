@@ -59,6 +59,7 @@ def test_text_stays_text():
     [
         ([], "Order lacks name: it has name=str, count=int"),
         (["name"], "'name' is no field of Order"),
+        (["name=x", "name=y"], "name is given twice"),
         (["nam=x"], "did you mean 'name'"),
         (["name=x", "count=many"], "Order.count is a int, and 'many' is none"),
         (["name=x", "where={"], "Order.where is a"),

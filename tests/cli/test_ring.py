@@ -78,9 +78,10 @@ def test_providers_may_be_named_and_made_up(capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        (["--remove", "app-9"], "'app-9' is no provider here (did you mean 'app-0'?)"),
+        (["--remove", "app-9"], "is no provider here; there is app-0, app-1, app-2, app-3 (did you mean 'app-0'?)"),
         (["--add", NAMES[0]], "is a provider already"),
-        (["--add", "9999"], "at most 254 made-up providers"),
+        (["--add=-1"], "1 to 254 made-up providers"),
+        (["--add", "9999"], "1 to 254 made-up providers"),
         (["--keys", "none.txt"], "cannot read keys from none.txt"),
     ],
 )

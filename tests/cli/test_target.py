@@ -28,6 +28,7 @@ FAULTS = {
     "nearest": ("hello.py", HELLO, ["--provide", "greeting"], "did you mean 'greetings'?"),
     "no receiver": ("hello.py", HELLO.replace("@packet_receiver", ""), ["--provide", "greetings"], "has no receiver"),
     "no config": ("hello.py", HELLO, ["--config", "gone.toml"], "cannot read gone.toml"),
+    "empty id": ("hello.py", HELLO, ["--id", ""], "--id is empty"),
     "address": ("hello.py", HELLO, ["--provide", "greetings", "--address", "here"], "has no port"),
     "no attribute": ("hello.py:gone", NODE, [], "hello.py has no such name"),
     "no node": ("hello.py:other", NODE, [], "has a str there"),

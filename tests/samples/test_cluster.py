@@ -100,7 +100,11 @@ def test_a_packed_log_is_replayed_and_told_to_a_person(tmp_path, log):
     packed = tmp_path / "access.gz"
     packed.write_bytes(gzip.compress(log.read_bytes()))
     done = run("--trace", packed, "--seconds", 30, "--providers", 1)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0
+    assert done.stderr.splitlines() == [
+        "starting 4 providers …",
+        "all have joined; replaying the log, 30 s at most, then the referee judges …",
+    ]
     lines = done.stdout.splitlines()
     assert lines[0] == "asks 1,200, answered 1,200, failed 0 (-)"
     assert lines[-2] == "verdict: right"

@@ -107,6 +107,8 @@ def packet_of(packet_class: type[Packet], words: list[str]) -> Packet:
             raise ConfigError(
                 f"{word!r} is no field of {packet_class.__name__}: it has {needs}", nearest=nearest_name(name, fields)
             )
+        if name in values:
+            raise ConfigError(f"{name} is given twice: an ask has one {packet_class.__name__}")
         values[name] = _value(fields[name].type, text, f"{packet_class.__name__}.{name}")
     missing = [name for name, field in fields.items() if field.required and name not in values]
     if missing:

@@ -61,6 +61,8 @@ def load_node(options: argparse.Namespace, parser: argparse.ArgumentParser) -> N
         if given:
             parser.error(f"{options.target} is a complete Node: leave {', '.join(given)} away, or say just {place}")
         return found
+    if options.id is not None and not options.id.strip():
+        raise ConfigError("--id is empty: leave it out, or give the node a name")
     discovery = None if options.discovery is None else {"kind": "embedded", "address": options.discovery}
     arguments: dict[str, Any] = {
         "id": options.id,

@@ -26,6 +26,9 @@ __all__ = ["HottestKey", "Load", "Simulation", "names_of", "simulate"]
 HOTTEST: Final = 5
 SHOWN_KEY_CHARS: Final = 40
 
+# An error names so many of the providers that are there.
+_NAMED = 10
+
 
 class Load(msgspec.Struct, frozen=True):
     """What one provider has before and after; None: it is not there then.
@@ -233,7 +236,10 @@ def names_of(words: Iterable[str], providers: Mapping[str, str]) -> list[str]:
     for word in words:
         named = [name for name, label in providers.items() if word in (name, label)]
         if not named:
-            raise ConfigError(f"{word!r} is no provider here", nearest=nearest_name(word, providers.values()))
+            there = ", ".join(sorted(providers.values())[:_NAMED]) or "nobody"
+            raise ConfigError(
+                f"{word!r} is no provider here; there is {there}", nearest=nearest_name(word, providers.values())
+            )
         if len(named) > 1:
             raise ConfigError(f"{word!r} names {len(named)} providers: say the whole ring name, {named[0]!r}")
         found += named
