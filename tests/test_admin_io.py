@@ -220,8 +220,8 @@ def test_a_client_that_asks_and_does_not_read_waits_alone(path):
                 except BlockingIOError:
                     pass
                 await asyncio.sleep(0)
-            assert session._in_work <= MAX_IN_WORK
-            assert not session._reading
+            assert session.intake.in_work <= MAX_IN_WORK
+            assert not session.intake.is_reading
             assert (await consumer.consumer.async_ask(TallyAsk("a"))).count == 1
             assert (await ask_admin(path, AdminStats()))["consumer"]["asks"] == 1
             deaf.close()

@@ -81,7 +81,7 @@ def test_a_full_outbox_refuses_what_is_sent_and_lets_asks_wait_for_room():
                 session_of(c).session.send(TallyNote("refused"))
             waits = c.consumer.async_ask(TallyAsk("async"))
             blocks = asyncio.create_task(asyncio.to_thread(c.consumer.sync_ask, TallyAsk("sync"), timeout_s=HANG_S))
-            await eventually(lambda: len(session_of(c)._parked) == 2)
+            await eventually(lambda: len(session_of(c).outbox.parked) == 2)
             assert not waits.done()
             session_of(p)._connection.resume_reading()
             assert (await waits).key == "async"
@@ -126,7 +126,7 @@ def test_asks_that_wait_for_room_when_the_session_is_lost_are_not_lost():
             session_of(p)._connection.pause_reading()
             await fill(c)
             parked = [c.consumer.async_ask(TallyAsk(f"{n}")) for n in range(5)]
-            await eventually(lambda: len(session_of(c)._parked) == 5)
+            await eventually(lambda: len(session_of(c).outbox.parked) == 5)
             session_of(p)._connection.abort()
             for answer in parked:  # nobody serves it until the connector has dialled again
                 with pytest.raises(NoProviderError) as caught:
@@ -147,17 +147,17 @@ def test_too_many_packets_in_work_pause_reading_and_lose_nothing():
         async with pair(provider=limits, ask_timeout_s=HANG_S) as (served, p, c):
             first = [c.consumer.async_ask(TallyAsk(f"{n}", "wait")) for n in range(4)]
             await eventually(lambda: p._engine.router.in_work == 4)
-            assert not session_of(p)._reading
+            assert not session_of(p).intake.is_reading
             more = [c.consumer.async_ask(TallyAsk(f"more {n}")) for n in range(50)]
             frames = session_of(p).frames_in
-            await eventually(lambda: session_of(c).frames_out >= 50)
+            await eventually(lambda: session_of(c).outbox.frames_out >= 50)
             for _ in range(50):
                 await asyncio.sleep(0)
             assert session_of(p).frames_in == frames  # they stay in the socket
             served.go_on.set()
             for answer in (*first, *more):
                 assert (await answer).count == 1
-            assert session_of(p)._reading
+            assert session_of(p).intake.is_reading
             assert pending(c) == 0
 
     asyncio.run(main())

@@ -207,8 +207,8 @@ def test_a_client_that_never_reads_its_answers_is_not_read_either():
         [deaf] = [actor for actor in sessions_of(node) if actor.session.node_id == "stranger"]
         for number in range(count):
             peer.writer.write(ask_frame(2 * number + 2, how="big"))
-            await eventually(lambda number=number: served.counts["stranger"] > number or not deaf._reading)
-        assert not deaf._reading
+            await eventually(lambda number=number: served.counts["stranger"] > number or not deaf.intake.is_reading)
+        assert not deaf.intake.is_reading
         done = served.counts["stranger"]
         assert done < count
         assert deaf._connection._transport.get_write_buffer_size() < 200_000 + 2 * 101_000

@@ -23,15 +23,15 @@ def session_figures(sessions: Iterable[SessionActor]) -> dict[str, int]:
         figures[one.session.side] += 1
         # Read between two turns, and not kept: a message to each of ten thousand sessions would be the load.
         figures["asks_in_flight"] += len(one._pending)  # noqa: SLF001
-        figures["asks_parked"] += len(one._parked)  # noqa: SLF001
-        figures["in_work"] += one._in_work  # noqa: SLF001
-        figures["unwritten_bytes"] += one._out_bytes  # noqa: SLF001
+        figures["asks_parked"] += len(one.outbox.parked)
+        figures["in_work"] += one.intake.in_work
+        figures["unwritten_bytes"] += one.outbox.gathered_bytes
         figures["late_answers"] += one.late_answers
         figures["undecodable"] += one.undecodable
         figures["frames_in"] += one.frames_in
-        figures["frames_out"] += one.frames_out
+        figures["frames_out"] += one.outbox.frames_out
         figures["bytes_in"] += one.bytes_in
-        figures["bytes_out"] += one.bytes_out
+        figures["bytes_out"] += one.outbox.bytes_out
     return figures
 
 

@@ -34,13 +34,15 @@ def test_those_that_ended_meanwhile_are_never_written():
     assert parked.next_frame(pending) is None
 
 
-def test_dropping_the_ended_ones_keeps_the_others_in_order():
+def test_what_is_late_says_whether_it_was_written_and_the_others_stay_in_order():
     pending, parked, asks = park("a", "b", "c", "d")
-    pending.take(asks["b"].signal_id)
-    assert parked.identities() == {id(ask) for ask in asks.values()}
-    parked.drop_ended(pending)
-    assert parked.identities() == {id(asks[name]) for name in "acd"}
-    assert [parked.next_frame(pending) for _ in range(3)] == [b"a", b"c", b"d"]
+    assert parked.next_frame(pending) == b"a"
+    for name in "ab":
+        asks[name].call.deadline_s = 0.5
+    pending.take(asks["c"].signal_id)
+    assert parked.expire(pending, 0.7) == [(asks["a"], True), (asks["b"], False)]
+    assert len(parked) == 1
+    assert parked.next_frame(pending) == b"d"
 
 
 def test_taking_all_takes_them_out_of_pending_and_leaves_the_written_ones_there():

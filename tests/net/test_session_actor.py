@@ -349,10 +349,10 @@ def test_replies_are_answers_and_finish_what_is_in_work():
         session.receive(session.ask_frame(VisitAsk("q"), 41))
         [(taken_by, packet, attachment)] = world.received
         assert (taken_by, packet, attachment.signal_id) == (session.session, VisitAsk("q"), 41)
-        assert session.actor._in_work == 1
+        assert session.actor.intake.in_work == 1
         session.tell(m.Reply(41, world.codec.encode(VisitAnswer("a")), finishes=True))
         assert session.written() == [(VisitAnswer("a"), SignalAttachment(0, 41))]
-        assert session.actor._in_work == 0
+        assert session.actor.intake.in_work == 0
 
 
 def test_all_of_one_turn_goes_out_in_one_write():

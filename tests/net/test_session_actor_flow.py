@@ -133,7 +133,7 @@ def test_what_is_not_taken_is_not_in_work():
         session.connection.calls.clear()
         session.receive(*(session.one_way(VisitNote("n")) for _ in range(10)))
         assert session.connection.calls == []
-        assert session.actor._in_work == 0
+        assert session.actor.intake.in_work == 0
 
 
 # --- silence
@@ -389,7 +389,7 @@ def test_counters_are_reported_a_second_after_something_came_and_not_in_silence(
         world.clock.advance(1.0)  # the Hello's
         world.registry.told.clear()
         actor = session.actor
-        before = (actor.frames_in, actor.frames_out, actor.bytes_in, actor.bytes_out)
+        before = (actor.frames_in, actor.outbox.frames_out, actor.bytes_in, actor.outbox.bytes_out)
         frames = [session.one_way(VisitNote("n")) for _ in range(3)]
         session.receive(*frames)
         session.send(VisitNote("o"))

@@ -68,11 +68,11 @@ def test_an_explicit_answer_goes_out_before_the_receiver_ends():
         async with RouterWorld(with_call(answers_first)) as world:
             peer = world.peer()
             assert await world.answer(peer, VisitAsk("x")) == VisitAnswer("early")
-            assert world.router.in_work == peer.actor._in_work == 1
+            assert world.router.in_work == peer.actor.intake.in_work == 1
             gate.set()
             await world.quiet()
             assert peer.written() == []
-            assert peer.actor._in_work == 0
+            assert peer.actor.intake.in_work == 0
 
     asyncio.run(main())
 
@@ -312,6 +312,6 @@ def test_a_call_without_answer_stays_open_if_it_may_be_answered_later():
             peer.receive(peer.ask_frame(VisitAsk("x"), 9))
             await world.quiet()
             assert peer.written() == [], f"no {ErrorCode.NO_ANSWER!r}: it took a call"
-            assert peer.actor._in_work == 0
+            assert peer.actor.intake.in_work == 0
 
     asyncio.run(main())

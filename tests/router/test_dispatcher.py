@@ -46,7 +46,7 @@ def test_a_returned_packet_is_the_answer():
             peer = world.peer()
             assert await world.answer(peer, VisitAsk("hi"), signal_id=77) == VisitAnswer("hi")
             assert world.router.received == 1
-            assert world.router.in_work == peer.actor._in_work == 0
+            assert world.router.in_work == peer.actor.intake.in_work == 0
 
     asyncio.run(main())
 
@@ -86,7 +86,7 @@ def test_what_this_node_does_not_serve_is_refused(receivers, packet, code, text)
             assert peer.written() == []
             assert world.router.refused == 2
             assert world.router.misrouted == (2 if code == ErrorCode.NOT_SERVED else 0)
-            assert peer.actor._in_work == 0
+            assert peer.actor.intake.in_work == 0
 
     asyncio.run(main())
 
@@ -245,7 +245,7 @@ def test_an_error_whose_text_cannot_be_sent_or_made_ends_its_call_all_the_same(m
             peer.receive(peer.one_way(VisitAsk("x"), 5))
             await world.quiet()
             assert len(world.failures) == 2
-            assert world.router.in_work == len(world.router._lanes) == peer.actor._in_work == 0
+            assert world.router.in_work == len(world.router._lanes) == peer.actor.intake.in_work == 0
 
     asyncio.run(main())
 
@@ -291,7 +291,7 @@ def test_a_call_that_is_too_late_is_skipped_and_counted():
             assert started == ["in time", "no deadline"]
             assert world.router.expired == 1
             assert peer.signal_ids() == [2, 3]
-            assert peer.actor._in_work == 0
+            assert peer.actor.intake.in_work == 0
 
     asyncio.run(main())
 
@@ -370,7 +370,7 @@ def test_built_in_packets_go_to_the_framework_s_own_handler():
             world.router.install(Message, lambda session, packet: heard.append((session, packet)))
             peer.receive(peer.one_way(Message(1, "hi")))
             assert heard == [(peer.session, Message(1, "hi"))]
-            assert peer.actor._in_work == 0
+            assert peer.actor.intake.in_work == 0
 
     asyncio.run(main())
 

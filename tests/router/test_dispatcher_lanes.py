@@ -175,7 +175,7 @@ def test_the_new_lane_starts_when_the_old_one_is_empty():
             await gates.open("old")
             assert gates.log == ["+login", "-login", "+old", "-old", "+new", "-new", "+newer", "-newer"]
             assert world.router.in_work == len(world.router._lanes) == 0
-            assert client.actor._in_work == 0
+            assert client.actor.intake.in_work == 0
 
     asyncio.run(main())
 
@@ -295,7 +295,7 @@ def test_equal_lanes_in_order_one_at_a_time_whatever_the_receivers_do(calls):
                 if number % 5 == 0:
                     await asyncio.sleep(0)
             await world.quiet()
-            assert world.router.in_work == len(world.router._lanes) == peer.actor._in_work == 0
+            assert world.router.in_work == len(world.router._lanes) == peer.actor.intake.in_work == 0
         assert len(log) == 2 * len(calls)
         for lane in (1, 2, 3):
             gated = [n for n, (at, kind, in_thread) in enumerate(calls) if at == lane and (in_thread or kind != "r")]

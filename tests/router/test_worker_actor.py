@@ -185,7 +185,7 @@ def test_a_full_queue_refuses_and_the_rest_is_done():
             blocking.gate("a").set()
             assert len(await world.answers(peer, 3)) == 3
             await world.quiet()
-            assert world.router.in_work == len(world.router._lanes) == peer.actor._in_work == 0
+            assert world.router.in_work == len(world.router._lanes) == peer.actor.intake.in_work == 0
 
     asyncio.run(main())
 

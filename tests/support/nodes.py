@@ -181,7 +181,7 @@ def providers(node: Node) -> list[str]:
 
 def pending(node: Node) -> int:
     """Return how many asks of a node are in flight."""
-    return sum(len(actor._pending) + len(actor._parked) for actor in sessions_of(node))
+    return sum(len(actor._pending) + len(actor.outbox.parked) for actor in sessions_of(node))
 
 
 async def crash(node: Node) -> None:

@@ -45,13 +45,13 @@ class Parked:
                 return ask.frame
         return None
 
-    def identities(self) -> set[int]:
-        """Return the ``id()`` of every parked Outbound. O(n)."""
-        return {id(ask.outbound) for ask in self._asks}
-
-    def drop_ended(self, pending: Pending) -> None:
-        """Forget those that are not pending any more. O(n)."""
-        self._asks = deque(ask for ask in self._asks if pending.holds(ask.signal_id))
+    def expire(self, pending: Pending, now_s: float) -> list[tuple[Outbound, bool]]:
+        """Take what is late out of ``pending``, parked or not; says of each whether it was written. O(expired + n)."""
+        parked = {id(ask.outbound) for ask in self._asks}
+        expired = [(outbound, id(outbound) not in parked) for outbound in pending.expire(now_s)]
+        if parked:
+            self._asks = deque(ask for ask in self._asks if pending.holds(ask.signal_id))
+        return expired
 
     def take_all(self, pending: Pending) -> Iterator[Outbound]:
         """Take everything that is still pending, out of ``pending`` too: it was never written. O(n)."""

@@ -18,7 +18,8 @@ import msgspec
 from zfoo_py.actor import ActorDeadError
 from zfoo_py.errors import BackpressureError, IllegalTransitionError, InboxFullError, SessionClosedError
 from zfoo_py.net.handshake import served_modules
-from zfoo_py.net.messages import BindUid, Close, Send
+from zfoo_py.net.messages import BindUid, Close, ProviderUp, Send, SessionUp
+from zfoo_py.protocol.registration import parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -180,19 +181,24 @@ class Session:
         self.node_id = hello.node_id
         self.serves = served_modules(provides, tuple(hello.consumes))
 
-    def record(self, local: str, registration: str, now_s: float) -> SessionRecord:
-        """Return what the registry is to know when the session comes up."""
-        return SessionRecord(
+    def facts(self, hello: Hello, local: str, now_s: float) -> tuple[SessionUp, ProviderUp | None]:
+        """Return what the registry is to hear when the session comes up: of it, and of the provider we dialled."""
+        record = SessionRecord(
             sid=self.sid,
             side=self.side,
             kind=self.kind,
             peer=self.peer,
             local=local,
             node_id=self.node_id,
-            registration=registration,
+            registration=hello.registration,
             opened_at_s=now_s,
             uid=self.uid,
         )
+        registration = parse(hello.registration) if self.side == "client" and hello.registration else None
+        provider = None
+        if registration is not None and registration.provides:
+            provider = ProviderUp(self.sid, registration, self.ref, hello.weight)
+        return SessionUp(record, self.ref, self), provider
 
     def send(self, packet: Packet) -> None:
         """Push a packet to the peer: never an answer, never answered.

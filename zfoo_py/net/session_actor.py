@@ -12,7 +12,8 @@ from zfoo_py.net import failures
 from zfoo_py.net import messages as m
 from zfoo_py.net.handshake import fault_of
 from zfoo_py.net.heartbeat import Heartbeat, Verdict
-from zfoo_py.net.parked import Parked
+from zfoo_py.net.intake import Intake
+from zfoo_py.net.outbox import Outbox
 from zfoo_py.net.pending import Pending
 from zfoo_py.net.seams import Connection, SessionEnv
 from zfoo_py.net.session import Session, SessionEvent, SessionState, advance
@@ -20,7 +21,6 @@ from zfoo_py.net.timers import SessionTimers
 from zfoo_py.protocol.attachment import CLIENT_ANSWER, CLIENT_KEYED, CLIENT_KEYLESS, SignalAttachment
 from zfoo_py.protocol.common import Draining, Error, ErrorCode, Hello, Ping, Pong
 from zfoo_py.protocol.common import Heartbeat as HeartbeatPacket
-from zfoo_py.protocol.registration import parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,11 +28,6 @@ if TYPE_CHECKING:
     from zfoo_py.protocol.packet import Packet
 
 __all__ = ["SessionActor"]
-
-# Frames are written once per wake-up, at its end, or as soon as so many bytes have gathered: a long batch written
-# at its end would leave the peer idle meanwhile, and us while the peer works. Measured with 256 asks in flight:
-# one write per wake-up reaches 0.46 of hand-written asyncio + msgpack, this 0.87 and more.
-FLUSH_BYTES = 4096
 
 # What an attachment and its id may add to a packet's own bytes in a frame; the longest has 26.
 ATTACHMENT_BYTES = 64
@@ -83,18 +78,15 @@ class SessionActor(LoopActor):
         )
         self._state = SessionState.CONNECTING
         self._pending = Pending(env.limits.max_pending_asks)
-        self._out: list[bytes] = []
-        self._out_bytes = 0
-        self._parked = Parked()
+        self.outbox = Outbox(connection, self.runtime, env.limits.outbox_limit_bytes)
         self._max_head_bytes = env.limits.max_frame_bytes - ATTACHMENT_BYTES
-        self._in_work = 0
-        self._reading = True
+        self.intake = Intake(connection, env.limits.max_in_work_per_session)
         self._heartbeat = Heartbeat(env.limits.heartbeat_interval_s, env.limits.heartbeat_timeout_s)
         self._timers = SessionTimers(self.runtime, self.actor_ref)
         self._report: tuple[m.SessionUp, m.ProviderUp | None] | None = None
         self._provider_is_up = False
         self._retiring = ""
-        self.frames_in = self.frames_out = self.bytes_in = self.bytes_out = 0
+        self.frames_in = self.bytes_in = 0
         self.ended: LoopFuture[None] = LoopFuture()
         self.late_answers = self.undecodable = 0
 
@@ -156,9 +148,10 @@ class SessionActor(LoopActor):
             if handler is not None:
                 handler(self, packet)
             elif self._env.receive(self.session, binding, packet, attachment):
-                self._in_work += 1
-                if self._in_work >= self._limits.max_in_work_per_session:
-                    self._stop_reading()
+                intake = self.intake
+                intake.in_work += 1
+                if intake.in_work >= intake.limit:
+                    intake.pause()
 
     def _answered(self, signal_id: int, packet: Packet) -> None:
         outbound = self._pending.take(signal_id)
@@ -196,12 +189,11 @@ class SessionActor(LoopActor):
         if not isinstance(packet, Hello):
             self._refuse_hello(f"the first packet must be a Hello, not {type(packet).__name__}")
             return
-        fault = fault_of(packet, self._announced, self.session.peer)
+        session = self.session
+        fault = fault_of(packet, self._announced, session.peer)
         if fault:
             self._refuse_hello(fault)
             return
-        registration = parse(packet.registration) if packet.registration else None
-        session = self.session
         session.introduce(packet, self._env.provides)
         if packet.kind == "node":
             self._connection.limit_frames(self._limits.max_frame_bytes)
@@ -211,11 +203,7 @@ class SessionActor(LoopActor):
             self._write_packet(self._env.hello())
         self._state = advance(self._state, SessionEvent.WELCOMED)
         session.is_up = True
-        record = session.record(self._connection.local, packet.registration, self.runtime.time())
-        up = m.SessionUp(record, self.actor_ref, session)
-        provider = None
-        if session.side == "client" and registration is not None and registration.provides:
-            provider = m.ProviderUp(session.sid, registration, self.actor_ref, packet.weight)
+        up, provider = session.facts(packet, self._connection.local, self.runtime.time())
         self._report = (up, provider)
         self._env.registry.tell(up)
         if self._watcher is not None:
@@ -273,10 +261,10 @@ class SessionActor(LoopActor):
         client, lane = (CLIENT_KEYLESS, NO_LANE) if outbound.lane is None else (CLIENT_KEYED, outbound.lane)
         frame = self._codec.ask_frame(call.head, signal_id, client, lane, int(remaining_s * 1000.0) + 1)
         self._timers.expire_at(call.deadline_s)
-        if self._has_room():
-            self._write(frame)
+        if self.outbox.has_room():
+            self.outbox.write(frame)
         else:
-            self._parked.add(signal_id, frame, outbound)
+            self.outbox.parked.add(signal_id, frame, outbound)
 
     def _send(self, send: m.Send) -> None:
         if not self.session.is_up:
@@ -285,10 +273,10 @@ class SessionActor(LoopActor):
         if len(send.head) > self._max_head_bytes:
             failures.fail_send(send, failures.send_too_large(send, self.session, self._max_head_bytes))
             return
-        if not self._has_room():
+        if not self.outbox.has_room():
             failures.fail_send(send, failures.outbox_full(send, self.session))
             return
-        self._write(self._codec.one_way_frame(send.head, send.lane))
+        self.outbox.write(self._codec.one_way_frame(send.head, send.lane))
         if send.sent is not None:
             send.sent.settle(None)
 
@@ -298,40 +286,30 @@ class SessionActor(LoopActor):
                 text = f"the answer has {len(reply.head)} bytes, and this peer takes at most {self._max_head_bytes}"
                 self._reply_error(reply.signal_id, ErrorCode.ANSWER_TOO_LARGE, text)
             else:
-                self._write(self._codec.answer_frame(reply.head, reply.signal_id))
+                self.outbox.write(self._codec.answer_frame(reply.head, reply.signal_id))
         if reply.finishes:
             self._finished(None)
 
     def _reply_error(self, signal_id: int, code: ErrorCode, text: str) -> None:
-        self._write(self._codec.answer_frame(self._codec.encode(Error(code, text)), signal_id))
+        self.outbox.write(self._codec.answer_frame(self._codec.encode(Error(code, text)), signal_id))
 
     def _finished(self, _: m.Finished | None) -> None:
-        self._in_work -= 1
-        if not self._reading:
+        intake = self.intake
+        intake.in_work -= 1
+        if not intake.is_reading:
             self._read_again()
 
-    def _stop_reading(self) -> None:
-        if self._reading:
-            self._reading = False  # TCP carries the pressure back
-            self._connection.pause_reading()
-
     def _read_again(self) -> None:
-        is_deaf = self.session.kind == "client" and self._connection.is_full
-        if not is_deaf and self._in_work <= self._limits.max_in_work_per_session // 2:
-            self._reading = True
-            self._connection.resume_reading()
+        if not (self.session.kind == "client" and self._connection.is_full):
+            self.intake.resume()
 
     # --- deadlines
 
     def _expire(self, _: m.Expire) -> None:
         self._timers.expired()
-        parked = self._parked.identities()
         # A timer may fire a hair early; a millisecond keeps it from being armed again for nothing.
-        for outbound in self._pending.expire(self.runtime.time() + 0.001):
-            written = id(outbound) not in parked
+        for outbound, written in self.outbox.parked.expire(self._pending, self.runtime.time() + 0.001):
             outbound.call.answer.settle(error=failures.timed_out(outbound, self.session, written=written))
-        if parked:
-            self._parked.drop_ended(self._pending)
         next_s = self._pending.next_deadline_s()
         if next_s is not None:
             self._timers.expire_at(next_s)
@@ -340,49 +318,25 @@ class SessionActor(LoopActor):
 
     # --- writing
 
-    def _has_room(self) -> bool:
-        return not self._connection.is_full and self._out_bytes < self._limits.outbox_limit_bytes
-
-    def _write(self, frame: bytes) -> None:
-        out = self._out
-        if not out:
-            self.runtime.at_turn_end(self._flush)
-        out.append(frame)
-        self._out_bytes += len(frame)
-        self.frames_out += 1
-        if self._out_bytes >= FLUSH_BYTES:
-            self._flush()
-
     def _write_packet(self, packet: Packet) -> None:
-        self._write(self._codec.one_way_frame(self._codec.encode(packet), None))
-
-    def _flush(self) -> None:
-        out = self._out
-        if not out:
-            return
-        data = out[0] if len(out) == 1 else b"".join(out)
-        out.clear()
-        self.bytes_out += len(data)
-        self._out_bytes = 0
-        self._connection.write(data)
+        self.outbox.write(self._codec.one_way_frame(self._codec.encode(packet), None))
 
     def _write_paused(self, _: m.WritePaused) -> None:
         self.session.writable = False
         if self.session.kind == "client":  # it does not read its answers; two nodes would wait for each other so
-            self._stop_reading()
+            self.intake.pause()
 
     def _write_resumed(self, _: m.WriteResumed) -> None:
         self.session.writable = not self._connection.is_full
         self._read_again()
-        while self._has_room() and (frame := self._parked.next_frame(self._pending)) is not None:
-            self._write(frame)
+        self.outbox.write_parked(self._pending)
 
     # --- heartbeat: any frame is a sign of life; silence is asked about once
 
     def _heartbeat_due(self, _: m.HeartbeatDue) -> None:
         if not self.session.is_up:
             return
-        verdict, next_s = self._heartbeat.due(self.frames_in, is_reading=self._reading)
+        verdict, next_s = self._heartbeat.due(self.frames_in, is_reading=self.intake.is_reading)
         if verdict is Verdict.DEAD:
             silent_s = self._heartbeat.interval_s + self._heartbeat.wait_s
             self._env.warn(self.session.peer, f"{self.session.peer} has been silent for {silent_s} s: session closed")
@@ -395,7 +349,8 @@ class SessionActor(LoopActor):
 
     def _counters_due(self, _: m.CountersDue) -> None:
         self._timers.counted()
-        counters = m.CountersReport(self.session.sid, self.frames_in, self.frames_out, self.bytes_in, self.bytes_out)
+        out = self.outbox
+        counters = m.CountersReport(self.session.sid, self.frames_in, out.frames_out, self.bytes_in, out.bytes_out)
         self._env.registry.tell(counters)
 
     # --- the end
@@ -441,7 +396,7 @@ class SessionActor(LoopActor):
         was_up = self.session.is_up
         self._state = advance(self._state, SessionEvent.LOST)
         self.session.is_up = False
-        self._flush()
+        self.outbox.flush()
         self._connection.close()
         self._timers.cancel()
         self._fail_pending(reason)
@@ -456,7 +411,7 @@ class SessionActor(LoopActor):
             self.actor_ref.tell(Abort(reason))
 
     def _fail_pending(self, reason: str) -> None:
-        for outbound in self._parked.take_all(self._pending):
+        for outbound in self.outbox.parked.take_all(self._pending):
             failures.return_outbound(outbound, reason)
         for outbound in self._pending.take_all():
             failures.fail_in_flight(outbound, failures.lost_in_flight(outbound, self.session, reason))
