@@ -28,6 +28,8 @@ class Scale(msgspec.Struct, frozen=True, kw_only=True):
         streams: random byte streams.
         cycles: connections opened, used and closed.
         slow_peers: connections that say one byte now and then.
+        drip_s: how often.
+        slow_gone_s: when the last of them must be closed: 1.5 times the longer of Hello's and heartbeat's time-outs.
         asks: how many time out at once.
     """
 
@@ -41,6 +43,8 @@ class Scale(msgspec.Struct, frozen=True, kw_only=True):
     streams: int
     cycles: int
     slow_peers: int
+    drip_s: float
+    slow_gone_s: float
     asks: int
 
 
@@ -55,6 +59,8 @@ SHORT = Scale(
     streams=2_000,
     cycles=3_000,
     slow_peers=300,
+    drip_s=0.3,
+    slow_gone_s=3.0,
     asks=100_000,
 )
 FULL = Scale(
@@ -68,6 +74,8 @@ FULL = Scale(
     streams=10_000,
     cycles=10_000,
     slow_peers=1_000,
+    drip_s=5.0,
+    slow_gone_s=15.0,
     asks=100_000,
 )
 

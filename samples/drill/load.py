@@ -92,6 +92,12 @@ class Load:
         """Those that ended with a time-out."""
         return [told for told in self.told if isinstance(told.error, AskTimeoutError)]
 
+    def p99_ms(self) -> float:
+        """How long 99 % of those that were answered took at the most."""
+        return percentile(
+            [(told.ended_at_s - told.asked_at_s) * 1000 for told in self.told if told.error is None], 0.99
+        )
+
     def in_flight_at(self, moment_s: float) -> int:
         """How many were on their way at a moment."""
         return sum(told.asked_at_s <= moment_s < told.ended_at_s for told in self.told)

@@ -5,20 +5,30 @@ from __future__ import annotations
 from zfoo_py import Ask, Packet, PacketTable, ProtocolModule
 
 __all__ = [
+    "BLOCK_CHAINS",
     "CHAINS",
     "MODULES",
     "TABLE",
     "Answered",
     "BlockAsk",
+    "BlockChain0Ask",
+    "BlockChain1Ask",
+    "BlockChain2Ask",
     "Chain0Ask",
     "Chain1Ask",
     "Chain2Ask",
+    "ClockAsk",
+    "CrowdAsk",
     "FloodAsk",
+    "FloodLookAsk",
+    "Flooded",
+    "ForkAsk",
     "KillAsk",
     "LookAsk",
     "Looked",
     "RelayAsk",
     "WorkAsk",
+    "WorkNote",
 ]
 
 TABLE = PacketTable()
@@ -63,6 +73,8 @@ class RelayAsk(Ask[Answered]):
     """Ask WorkAsk with this key, and say who answered, or the error's class and text."""
 
     key: str
+    how: str = "answer"
+    seconds: float = 0.0
 
 
 @orders.packet(2101)
@@ -75,12 +87,13 @@ class KillAsk(Ask[Answered]):
 
 @orders.packet(2102)
 class Looked(Packet):
-    """What this member believes: its providers of work, its actors, and what its flood came to."""
+    """What this member believes: its providers of work, its actors, sessions, asks in flight and packets in work."""
 
     providers: list[str]
     actors: list[str]
-    answered: int
-    refused: int
+    sessions: int
+    pending: int
+    in_work: int
 
 
 @orders.packet(2103)
@@ -90,37 +103,117 @@ class LookAsk(Ask[Looked]):
 
 @orders.packet(2104)
 class FloodAsk(Ask[Answered]):
-    """Flood the own consumer with so many asks at once, again and again, for so long."""
+    """Ask `how` of the own consumer without a pause, for so long, or `asks` in all; answered when it has begun.
+
+    Every other one is a one-way packet if `notes`; `threads`: from so many threads instead of the loop.
+    """
 
     asks: int
     seconds: float
+    how: str = "answer"
+    work_s: float = 0.0
+    timeout_s: float = 3.0
+    notes: bool = False
+    threads: int = 0
+
+
+@orders.packet(2105)
+class Flooded(Packet):
+    """What the flood has come to: how each ask ended, by the error's class or "answered" or "crossed".
+
+    `refused_ms`: of those that were refused, the time below which 99 % were.
+    """
+
+    is_over: bool
+    made: int
+    open: int
+    ends: dict[str, int]
+    refused_ms: float
+
+
+@orders.packet(2106)
+class FloodLookAsk(Ask[Flooded]):
+    """Say what the flood has come to."""
+
+
+@orders.packet(2107)
+class ClockAsk(Ask[Answered]):
+    """Let this process' wall clock be so many seconds off, from now on."""
+
+    off_s: float
+
+
+@orders.packet(2108)
+class ForkAsk(Ask[Answered]):
+    """Fork so many times; each child asks with the node of its parent. The text says how the children ended."""
+
+    times: int
+
+
+@orders.packet(2109)
+class CrowdAsk(Ask[Answered]):
+    """Ask for so long from two event loops in threads of their own, and from two blocking threads."""
+
+    seconds: float
+
+
+@work.packet(2003, balance_by="key")
+class WorkNote(Packet):
+    """Nothing to do."""
+
+    key: str
+
+
+# A chain of asks in which each is made from inside the receiver of the one before; `path`: whom the others are for.
 
 
 @link0.packet(2200, balance_by="key")
 class Chain0Ask(Ask[Answered]):
-    """Ask the links of this path in turn, each from inside the receiver of the one before."""
+    """For the first member; its receiver awaits."""
 
     key: str
     path: list[int]
-    block: bool = False
 
 
 @link1.packet(2201, balance_by="key")
 class Chain1Ask(Ask[Answered]):
-    """As Chain0Ask, for another member."""
+    """For the second member."""
 
     key: str
     path: list[int]
-    block: bool = False
 
 
 @link2.packet(2202, balance_by="key")
 class Chain2Ask(Ask[Answered]):
-    """As Chain0Ask, for a third member."""
+    """For the third member."""
 
     key: str
     path: list[int]
-    block: bool = False
+
+
+@link0.packet(2203, balance_by="key")
+class BlockChain0Ask(Ask[Answered]):
+    """As Chain0Ask; its receiver holds a worker thread meanwhile."""
+
+    key: str
+    path: list[int]
+
+
+@link1.packet(2204, balance_by="key")
+class BlockChain1Ask(Ask[Answered]):
+    """As BlockChain0Ask, for the second member."""
+
+    key: str
+    path: list[int]
+
+
+@link2.packet(2205, balance_by="key")
+class BlockChain2Ask(Ask[Answered]):
+    """As BlockChain0Ask, for the third member."""
+
+    key: str
+    path: list[int]
 
 
 CHAINS = (Chain0Ask, Chain1Ask, Chain2Ask)
+BLOCK_CHAINS = (BlockChain0Ask, BlockChain1Ask, BlockChain2Ask)

@@ -10,12 +10,18 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+from loguru import logger
+
+from zfoo_py import engine
 from zfoo_py.consumer.connector_actor import ConnectorActor
 from zfoo_py.engine import Engine
+from zfoo_py.errors import DecodeError
 from zfoo_py.net import messages as m
-from zfoo_py.net import session_actor
+from zfoo_py.net import session_actor, tcp_io
 from zfoo_py.net.session_actor import SessionActor
 from zfoo_py.node import Node
+from zfoo_py.protocol.framing import HEADER_BYTES, FrameParser
+from zfoo_py.protocol.msgpack_codec import MsgpackCodec
 from zfoo_py.router.dispatcher import Dispatcher
 from zfoo_py.supervisor import Supervisor
 
@@ -94,6 +100,55 @@ def _bury(patches: Patches) -> None:
     patches.put(Supervisor, "_respawn", _nothing)
 
 
+# --- H
+
+
+def _any_error(patches: Patches) -> None:
+    """What cannot be decoded raises whatever the library below raises."""
+    decode = MsgpackCodec.decode
+
+    def undeclared(codec: MsgpackCodec, body: Any) -> Any:
+        try:
+            return decode(codec, body)
+        except DecodeError as error:
+            raise KeyError(str(error)) from error
+
+    patches.put(MsgpackCodec, "decode", undeclared)
+
+
+class _Credulous(FrameParser):
+    """Believes every length, and keeps what comes until the body is there."""
+
+    __slots__ = ("_all",)
+
+    def feed(self, data: bytes) -> list[bytes | memoryview]:
+        self._all: bytes = getattr(self, "_all", b"") + data
+        bodies: list[bytes | memoryview] = []
+        while len(self._all) >= HEADER_BYTES:
+            end = HEADER_BYTES + int.from_bytes(self._all[:HEADER_BYTES], "big")
+            if len(self._all) < end:
+                break
+            bodies.append(self._all[HEADER_BYTES:end])
+            self._all = self._all[end:]
+        return bodies
+
+
+def _credulous(patches: Patches) -> None:
+    """The length of a frame is not judged."""
+    patches.put(tcp_io, "FrameParser", _Credulous)
+
+
+def _patient(patches: Patches) -> None:
+    """Nobody minds a peer that says no Hello, or no whole frame."""
+    patches.turn(m.HelloLate, _nothing)
+    patches.turn(m.HeartbeatDue, _nothing)
+
+
+def _talkative(patches: Patches) -> None:
+    """Each stranger gets its log line."""
+    patches.put(engine, "rate_limited", lambda _, text: logger.warning(text))
+
+
 # --- D
 
 
@@ -136,6 +191,10 @@ SABOTAGES: dict[str, Callable[[Patches], None]] = {
     "F7": _dial_once,
     "F10": _swallow,
     "F11": _bury,
+    "H1": _any_error,
+    "H3": _credulous,
+    "H5": _patient,
+    "H7": _talkative,
     "D1": _leave_at_once,
     "D2": _drain_without_limit,
     "D8": _linger,
