@@ -63,9 +63,13 @@ def add_to(commands: Any) -> None:
 
 def _simulate(options: argparse.Namespace, _parser: argparse.ArgumentParser) -> int:
     there, points = _there(options)
-    come: dict[str, str] = {}
+    numbers = [int(word) for word in options.add if word.isdecimal()]
+    come = _made_up(sum(numbers), options)
     for word in options.add:
-        come |= _made_up(int(word), options) if word.isdecimal() else {word: _label(word)}
+        if word[:1] == "-":
+            raise ConfigError(f"--add takes how many join, or their ring names, not {word!r}")
+        if not word.isdecimal():
+            come[word] = _label(word)
     found = simulate(options.module, there, come, names_of(options.remove, there), _keys(options), points=points)
     print(json.dumps({"ok": True, **found.as_dict()}) if options.json else found)
     return 0
