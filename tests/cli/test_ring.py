@@ -65,6 +65,8 @@ def test_providers_may_be_named_and_made_up(capsys, monkeypatch):
         "app-0": (False, False), "app-1": (False, False), "app-2": (False, True), "app-3": (False, True),
         "new-1": (True, False), "new-2": (True, False), "x": (True, False),
     }  # fmt: skip
+    found = simulated(capsys, "visits", "--providers", *NAMES, "--add", "1", "2")
+    assert len(found["providers"]) == len(NAMES) + 3
     monkeypatch.setattr(sys, "stdin", io.StringIO("1\n2\n2\n"))
     found = simulated(capsys, "visits", "--providers", *NAMES, "--add", "1", "--keys", "-", "--type", "int")
     assert [one["key"] for one in found["hottest"]] == ["2", "1"]
@@ -80,8 +82,9 @@ def test_providers_may_be_named_and_made_up(capsys, monkeypatch):
     [
         (["--remove", "app-9"], "is no provider here; there is app-0, app-1, app-2, app-3 (did you mean 'app-0'?)"),
         (["--add", NAMES[0]], "is a provider already"),
-        (["--add=-1"], "1 to 254 made-up providers"),
-        (["--add", "9999"], "1 to 254 made-up providers"),
+        (["--add", "9999"], "at most 254 made-up providers"),
+        (["--add", "200", "55"], "at most 254 made-up providers, not 255"),
+        (["--add", "-1"], "--add takes how many join, or their ring names, not '-1'"),
         (["--keys", "none.txt"], "cannot read keys from none.txt"),
     ],
 )

@@ -102,6 +102,19 @@ def test_names_and_labels():
         names_of(["same"], {"a": "same", "b": "same"})
 
 
+def test_a_key_that_moves_between_two_of_one_label_is_seen_to_move():
+    twin = "app-0 | 10.0.9.9:1 | provider:[visits-visits]"
+    found = simulate("visits", some(0, 1), {twin: "app-0"}, [NAMES[0]], KEYS)
+    assert {one.label for one in found.providers} == {NAMES[0], "app-1", twin}
+    assert {(one.before, one.after) for one in found.hottest} <= {
+        (NAMES[0], twin),
+        (NAMES[0], "app-1"),
+        ("app-1",) * 2,
+        ("app-1", twin),
+    }
+    assert any(one.after == twin for one in found.hottest)
+
+
 def test_who_is_there_cannot_join_and_who_is_not_cannot_leave():
     with pytest.raises(ConfigError, match="is a provider already"):
         simulate("visits", some(0), some(0), [])

@@ -63,9 +63,13 @@ def add_to(commands: Any) -> None:
 
 def _simulate(options: argparse.Namespace, _parser: argparse.ArgumentParser) -> int:
     there, points = _there(options)
-    come: dict[str, str] = {}
+    numbers = [int(word) for word in options.add if word.isdecimal()]
+    come = _made_up(sum(numbers), options)
     for word in options.add:
-        come |= _made_up(int(word), options) if _is_number(word) else {word: _label(word)}
+        if word[:1] == "-":
+            raise ConfigError(f"--add takes how many join, or their ring names, not {word!r}")
+        if not word.isdecimal():
+            come[word] = _label(word)
     found = simulate(options.module, there, come, names_of(options.remove, there), _keys(options), points=points)
     print(json.dumps({"ok": True, **found.as_dict()}) if options.json else found)
     return 0
@@ -94,13 +98,9 @@ def _label(ring_name: str) -> str:
     return ring_name if registration is None else registration.id
 
 
-def _is_number(word: str) -> bool:
-    return word.removeprefix("-").isdecimal()
-
-
 def _made_up(count: int, options: argparse.Namespace) -> dict[str, str]:
-    if not 1 <= count <= MOST_MADE_UP:
-        raise ConfigError(f"--add takes 1 to {MOST_MADE_UP} made-up providers, or ring names, not {count}")
+    if count > MOST_MADE_UP:
+        raise ConfigError(f"--add takes at most {MOST_MADE_UP} made-up providers, not {count}")
     group = options.group or options.module
     names = [MADE_UP.format(number=number, module=options.module, group=group) for number in range(1, count + 1)]
     return {name: _label(name) for name in names}

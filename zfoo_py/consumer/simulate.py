@@ -189,7 +189,7 @@ def simulate(
         if was != will:
             moved_keys += 1
             moved_asks += count
-    labels = {**before, **add}
+    labels = _distinct({**before, **add})
     return Simulation(
         module=module,
         providers=tuple(
@@ -244,6 +244,12 @@ def names_of(words: Iterable[str], providers: Mapping[str, str]) -> list[str]:
             raise ConfigError(f"{word!r} names {len(named)} providers: say the whole ring name, {named[0]!r}")
         found += named
     return found
+
+
+def _distinct(labels: Mapping[str, str]) -> dict[str, str]:
+    """The labels, but the whole ring name where two share one: else a key would move from app-1 to app-1."""
+    counts = Counter(labels.values())
+    return {name: label if counts[label] == 1 else name for name, label in labels.items()}
 
 
 def _ring(names: Iterable[str], counts: Mapping[str, int]) -> HashRing:

@@ -11,7 +11,7 @@ from tests.support.consumers import ConsumerWorld, registration, service
 from zfoo_py.consumer.balancer import Balancer, BalancerOptions, BalancerStats, Provider, ServiceView
 from zfoo_py.consumer.policies.cached_consistent_hash import CachedConsistentHashBalancer
 from zfoo_py.consumer.policies.catalog import BALANCERS
-from zfoo_py.consumer.policies.user_policy import SLOW_S, WARN_EVERY_S, ProviderView, UserPolicy, made
+from zfoo_py.consumer.policies.user_policy import SLOW_S, SWEEPS_PER_TICK, WARN_EVERY_S, ProviderView, UserPolicy, made
 from zfoo_py.errors import BalancerError
 
 OPTIONS = BalancerOptions(rng=random.Random(1), named={"size": 3})
@@ -187,6 +187,46 @@ def test_something_without_pick_is_said_at_once_and_at_each_ask():
     assert len(lines) == 1
     assert "the balancer 'mine' is a object without pick(view, key): define it and restart" in lines[0]
     assert lines[0].endswith("until then every ask of its service type is a BalancerError")
+
+
+@pytest.mark.parametrize("name", ["pick", "needs_key", "counts_in_flight"])
+def test_an_attribute_that_raises_is_the_policys_fault_and_not_the_nodes(name):
+    def raises(_):
+        raise ZeroDivisionError("boom")
+
+    policy, lines = guard(type("Raises", (First,), {name: property(raises)}))
+    view = seeing(policy, "a")
+    with pytest.raises(BalancerError, match=f"raised ZeroDivisionError: boom in {name}: mend it and restart"):
+        policy.pick(view, "k")
+    assert len(lines) == 1
+
+
+@pytest.mark.parametrize("error", RAISED, ids=lambda error: type(error).__name__)
+def test_a_method_that_cannot_be_looked_up_is_one_that_raised(error):
+    def raises(_):
+        raise error
+
+    policy, _ = guard(type("Raises", (First,), {"tick": property(raises)}))
+    with pytest.raises(BalancerError, match="in tick: mend the policy"):
+        policy.tick(1)
+
+
+def test_a_sweep_that_never_ends_rests_until_the_next_tick_and_is_told_once_a_minute():
+    clock = Clock()
+    policy, lines = guard(type("Sweeps", (First,), {"sweep": lambda *_: False}), clock)
+    for now_s in range(3):
+        policy.tick(now_s)
+        calls = 1
+        while not policy.sweep(500):
+            calls += 1
+            assert calls < 10 * SWEEPS_PER_TICK
+        assert calls == SWEEPS_PER_TICK
+        assert policy.sweep(500)  # a change in the same second
+    assert len(lines) == 1
+    assert "return True when nothing is left to sweep" in lines[0]
+    clock.now_s += WARN_EVERY_S
+    assert policy.sweep(500)
+    assert len(lines) == 2
 
 
 def test_a_slow_policy_is_told_once_a_minute_with_the_worst_time():
