@@ -4,6 +4,7 @@ from zfoo_py.config import NodeConfig
 from zfoo_py.errors import (
     ActorError,
     AlreadyAnsweredError,
+    AskCycleError,
     AskTimeoutError,
     BackpressureError,
     BalancerError,
@@ -49,6 +50,7 @@ __all__ = [
     "AlreadyAnsweredError",
     "Answer",
     "Ask",
+    "AskCycleError",
     "AskTimeoutError",
     "BackpressureError",
     "BalancerError",

@@ -43,6 +43,7 @@ from zfoo_py.net.seams import Listening, Network, SessionEnv
 from zfoo_py.net.session_actor import SessionActor
 from zfoo_py.net.tcp_io import TcpConnection
 from zfoo_py.protocol.common import (
+    CAPABILITIES,
     DirectoryChange,
     DirectoryRegister,
     DirectoryUnregister,
@@ -271,6 +272,7 @@ class Engine:
             node_id=self._config.id,
             registration=self._registration_text,
             max_frame_bytes=self._limits.max_frame_bytes,
+            capabilities=list(CAPABILITIES),
             weight=self._config.weight,
             consumes=[f"{consumed.module}-{consumed.provider}" for consumed in self._config.consumes],
         )

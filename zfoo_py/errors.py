@@ -29,12 +29,14 @@
         ├── SessionClosedError (ConnectionError)  the session was lost or was never there
         ├── BackpressureError                 a bounded buffer is full
         ├── BalancerError                     a balancing policy or a key raised
+        ├── AskCycleError                     the ask waits for an ask that waits for it
         ├── RemoteError                       the provider answered with an Error packet
         └── UnexpectedPacketError             the answer is of another class than asked for
 
 `CallError.may_have_run` is the honest answer to "may I retry?": False means that the receiver has
-certainly not run, True that it may have. Foreign exceptions are translated once, at the edge, with
-``from``. All of these may be raised on any thread.
+certainly not run, True that it may have. An ask that was cancelled (its awaiting task, or `Answer.cancel`)
+ends with ``asyncio.CancelledError``, which is no error of this tree. Foreign exceptions are translated once,
+at the edge, with ``from``. All of these may be raised on any thread.
 """
 
 from __future__ import annotations
@@ -44,6 +46,7 @@ from collections.abc import Iterable
 __all__ = [
     "ActorError",
     "AlreadyAnsweredError",
+    "AskCycleError",
     "AskTimeoutError",
     "BackpressureError",
     "BalancerError",
@@ -208,9 +211,14 @@ class CallError(ZfooError):
         packet: name of the packet class, or "".
         provider: ring name of the chosen provider, or "".
         sid: id of the session used, or None if none was.
+        elapsed_s: seconds from the ask to its end; 0.0 for what was refused at the call site.
+        timeout_s: seconds that the ask was given, by its caller, the node, or the ask in whose receiver it was
+            made; None for a send, and for what was refused at the call site.
     """
 
     may_have_run: bool = False
+    elapsed_s: float = 0.0
+    timeout_s: float | None = None
 
     def __init__(
         self,
@@ -259,12 +267,39 @@ class BalancerError(CallError):
     """A balancing policy raised, or a key could not be turned into text; nothing was sent."""
 
 
+class AskCycleError(CallError):
+    """The ask can only begin when an ask ends that waits for it: each would wait for the other until its deadline.
+
+    Attributes:
+        path: the asks that wait for one another, the first one first; the last is the refused one. Each is
+            ``node:life.number Packet``.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        path: Iterable[str] = (),
+        may_have_run: bool | None = None,
+        module: str = "",
+        packet: str = "",
+        provider: str = "",
+        sid: int | None = None,
+    ) -> None:
+        self.path = tuple(path)
+        super().__init__(
+            message, may_have_run=may_have_run, module=module, packet=packet, provider=provider, sid=sid
+        )
+
+
 class RemoteError(CallError):
     """The provider answered with an Error packet: its receiver raised, or it refused the ask.
 
     Attributes:
         code: the code of the Error packet; `zfoo_py.protocol.common` lists zfoo_py's own.
-        remote_message: the text of the Error packet.
+        remote_type: name of the exception's class, if its receiver raised; else "".
+        remote_message: what the exception, or else the Error packet, says; cut after 1,000 characters.
+        remote_traceback: of the exception, if the provider sends them (``limits.send_tracebacks``); else "".
     """
 
     may_have_run = True
@@ -274,6 +309,9 @@ class RemoteError(CallError):
         code: int,
         remote_message: str,
         *,
+        remote_type: str = "",
+        remote_traceback: str = "",
+        advice: str = "",
         may_have_run: bool | None = None,
         module: str = "",
         packet: str = "",
@@ -281,9 +319,13 @@ class RemoteError(CallError):
         sid: int | None = None,
     ) -> None:
         self.code = code
+        self.remote_type = remote_type
         self.remote_message = remote_message
+        self.remote_traceback = remote_traceback
+        said = ": ".join(part for part in (remote_type, remote_message) if part)
+        text = f"{packet or 'the ask'} was answered with error {code}: {said}"
         super().__init__(
-            f"{packet or 'the ask'} was answered with error {code}: {remote_message}",
+            f"{text}; {advice}" if advice else text,
             may_have_run=may_have_run,
             module=module,
             packet=packet,

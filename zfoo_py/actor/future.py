@@ -63,6 +63,10 @@ class LoopFuture(pykka.Future[T]):
         """Return the error it was settled with, or None. Any thread."""
         return self._error
 
+    def now_s(self) -> float | None:
+        """Return the clock of the runtime that it is at home at, or None. Any thread."""
+        return None if self._home is None else self._home.time()
+
     def settle(self, value: T | None = None, error: BaseException | None = None) -> bool:
         """Store the outcome and wake all waiters; the first one wins. Any thread.
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from zfoo_py.errors import (
+    AskCycleError,
     AskTimeoutError,
     BackpressureError,
+    CallError,
     EncodeError,
     RemoteError,
     SessionClosedError,
@@ -14,15 +16,17 @@ from zfoo_py.errors import (
 )
 from zfoo_py.net.messages import LostInFlight, Misrouted, Undelivered
 from zfoo_py.protocol.common import MAY_NOT_HAVE_RUN, ErrorCode
+from zfoo_py.protocol.raised import MAX_MESSAGE_CHARS, Raised, bounded, read_raised
 
 if TYPE_CHECKING:
     from zfoo_py.errors import DecodeError
-    from zfoo_py.net.messages import Outbound, Send
+    from zfoo_py.net.messages import AskRecord, Outbound, Send
     from zfoo_py.net.session import Session
     from zfoo_py.protocol.common import Error
     from zfoo_py.protocol.packet import Packet
 
 __all__ = [
+    "fail",
     "fail_in_flight",
     "fail_send",
     "lost_in_flight",
@@ -40,6 +44,32 @@ __all__ = [
 ]
 
 
+# What to do about each refusal.
+_ADVICE = {
+    ErrorCode.RECEIVER_RAISED: "look there: its log has the traceback",
+    ErrorCode.BAD_PACKET: "declare the packet alike on both nodes",
+    ErrorCode.NOT_SERVED: "compare [[provider]] there with [[consumer]] here",
+    ErrorCode.NO_RECEIVER: "give that node a receiver of it",
+    ErrorCode.OVERLOADED: "ask less, or later, or start another provider",
+    ErrorCode.DRAINING: "ask again: another provider gets it",
+    ErrorCode.NO_ANSWER: "return a packet there, or annotate the receiver -> None and answer with call.answer()",
+    ErrorCode.ANSWER_TOO_LARGE: "answer with less, or raise max_frame_bytes here",
+}
+
+
+def fail(call: AskRecord, error: Exception) -> None:
+    """End an ask with an error; a `CallError` gets what every one of them carries."""
+    if isinstance(error, CallError):
+        error.module = error.module or call.binding.module.name
+        error.packet = error.packet or call.binding.packet_class.__name__
+        error.may_have_run = error.may_have_run or call.may_have_run
+        error.timeout_s = call.timeout_s
+        now_s = call.answer.now_s()
+        if now_s is not None:
+            error.elapsed_s = max(0.0, now_s - call.deadline_s + call.timeout_s)
+    call.answer.settle(error=error)
+
+
 def refuse(outbound: Outbound, error: Error, session: Session) -> None:
     """End an ask that was answered with an Error packet, or let whoever picked its provider pick another one."""
     call = outbound.call
@@ -47,13 +77,43 @@ def refuse(outbound: Outbound, error: Error, session: Session) -> None:
     if error.code == ErrorCode.NOT_SERVED and call.returns_to is not None:
         call.returns_to.tell(Misrouted(call, outbound.provider, failure))
     else:
-        call.answer.settle(error=failure)
+        fail(call, failure)
 
 
-def refused(outbound: Outbound, error: Error, session: Session) -> RemoteError:
+def refused(outbound: Outbound, error: Error, session: Session) -> CallError:
     """Return the error of an ask that the provider answered with an Error packet."""
     about = _about(outbound, session, may_have_run=error.code not in MAY_NOT_HAVE_RUN)
-    return RemoteError(error.code, error.message, **about)
+    if error.code == ErrorCode.ASK_CYCLE:
+        return _cycle(error.message, about)
+    if error.code == ErrorCode.EXPIRED:
+        msg = f"{about['packet']} had not begun at {_peer(outbound, session)} when its time was over: {error.message}"
+        return AskTimeoutError(bounded(msg, 2 * MAX_MESSAGE_CHARS), **about)
+    raised = Raised("", bounded(error.message, MAX_MESSAGE_CHARS))
+    if error.code == ErrorCode.RECEIVER_RAISED:
+        raised = read_raised(error.message)
+    advice = _ADVICE.get(error.code, "")  # type: ignore[call-overload] - an application's code is a plain int
+    return RemoteError(
+        error.code,
+        raised.message,
+        remote_type=raised.type,
+        remote_traceback=raised.traceback,
+        advice=f"{advice} ({_peer(outbound, session)})" if advice else "",
+        **about,
+    )
+
+
+def _cycle(text: str, about: dict[str, Any]) -> AskCycleError:
+    holds, _, chain = bounded(text, 4 * MAX_MESSAGE_CHARS).partition("\n")
+    path = tuple(chain.split("\n")) if chain else ()
+    msg = (
+        f"{about['packet']} waits for an ask that waits for it: {' → '.join(path)}; {holds}; do not wait for it in "
+        f"that receiver, or let its own receiver run beside others with @packet_receiver(reentrant=True)"
+    )
+    return AskCycleError(msg, path=path, **about)
+
+
+def _peer(outbound: Outbound, session: Session) -> str:
+    return outbound.provider or session.peer
 
 
 def unexpected(outbound: Outbound, packet: Packet, session: Session) -> UnexpectedPacketError:
@@ -76,16 +136,19 @@ def undecodable(outbound: Outbound, error: DecodeError, session: Session) -> Une
 
 def timed_out(outbound: Outbound, session: Session, *, written: bool) -> AskTimeoutError:
     """Return the error of an ask whose deadline has come."""
-    name = outbound.call.binding.packet_class.__name__
+    call = outbound.call
+    name = call.binding.packet_class.__name__
+    time = f"within {max(0.0, call.timeout_s):.3g} s"
+    if call.chain:
+        time += " (it was made in a receiver, and has at most what is left of that receiver's own asker's time)"
     if written:
-        whom = outbound.provider or session.peer
         msg = (
-            f"{name} had no answer from {whom} before its deadline: its receiver is slow, waits for something, "
+            f"{name} had no answer from {_peer(outbound, session)} {time}: its receiver is slow, waits for something, "
             f"or never answers; look there, or give the ask more time with timeout_s="
         )
     else:
         msg = (
-            f"{name} was not written before its deadline: give it more time with timeout_s=, or ask less: "
+            f"{name} was not written {time}: give it more time with timeout_s=, or ask less: "
             f"this node has too much, or the peer reads slowly"
         )
     return AskTimeoutError(msg, **_about(outbound, session, may_have_run=written))
@@ -107,7 +170,7 @@ def fail_in_flight(outbound: Outbound, error: SessionClosedError) -> None:
     if call.binding.idempotent and not call.may_have_run and call.returns_to is not None:
         call.returns_to.tell(LostInFlight(call, error))
     else:
-        call.answer.settle(error=error)
+        fail(call, error)
 
 
 def too_many_pending(outbound: Outbound, session: Session, limit: int) -> BackpressureError:
@@ -151,8 +214,7 @@ def return_outbound(outbound: Outbound, reason: str) -> None:
         return
     name = call.binding.packet_class.__name__
     msg = f"{name} was not sent: {reason}; asking again is safe"
-    module = call.binding.module.name
-    call.answer.settle(error=SessionClosedError(msg, may_have_run=call.may_have_run, module=module, packet=name))
+    fail(call, SessionClosedError(msg, may_have_run=False, provider=outbound.provider))
 
 
 def return_send(send: Send, reason: str) -> None:

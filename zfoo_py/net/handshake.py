@@ -6,12 +6,13 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from zfoo_py.config import MAX_WEIGHT
+from zfoo_py.protocol.common import CAPABILITIES
 from zfoo_py.protocol.registration import parse
 
 if TYPE_CHECKING:
     from zfoo_py.protocol.common import Hello
 
-__all__ = ["PEER_KINDS", "WIRE_VERSION", "fault_of", "served_modules"]
+__all__ = ["PEER_KINDS", "WIRE_VERSION", "fault_of", "known_capabilities", "served_modules"]
 
 # Changes when two versions of the default wire cannot talk to each other.
 WIRE_VERSION: Final = 1
@@ -42,6 +43,12 @@ def fault_of(hello: Hello, announced: str | None, peer: str) -> str:
     if hello.registration and parse(hello.registration) is None:
         return f"the registration {hello.registration!r} cannot be read"
     return ""
+
+
+@lru_cache(maxsize=256)
+def known_capabilities(told: tuple[str, ...]) -> frozenset[str]:
+    """Return those of a peer's capabilities that this version knows; sessions alike share the set."""
+    return frozenset(told).intersection(CAPABILITIES)
 
 
 @lru_cache(maxsize=256)

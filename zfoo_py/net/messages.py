@@ -6,6 +6,7 @@ Read this first: who says what to whom.
     connector   → SessionActor    Retire, Abort
     consumer    → SessionActor    Outbound, Send
     router      → SessionActor    Reply, Finished, Outbound, Send, Close, BindUid
+    Answer      → SessionActor    CancelAsk
     engine      → SessionActor    Drain, Retire, Abort
     SessionActor→ RegistryActor   SessionUp, SessionDown, ProviderUp, ProviderDown, BindUid, CountersReport,
                                   SessionReport (the answer to ReportYourself)
@@ -39,6 +40,7 @@ __all__ = [
     "AskRecord",
     "AskVersion",
     "BindUid",
+    "CancelAsk",
     "Close",
     "CountersDue",
     "CountersReport",
@@ -90,6 +92,8 @@ class AskRecord(msgspec.Struct, frozen=True):
         may_have_run: it was written before, to a session that was lost: whatever comes of it now, its receiver
             may have run.
         refused_by: ring name of a provider that does not serve its module, so that another one is picked.
+        timeout_s: what it was given when it was made, ``timeout_s`` before its deadline.
+        chain: the asks in whose receivers it was made (`zfoo_py.router.chains`); "" outside of receivers.
     """
 
     binding: Binding
@@ -103,6 +107,15 @@ class AskRecord(msgspec.Struct, frozen=True):
     tries: int = 0
     may_have_run: bool = False
     refused_by: str = ""
+    timeout_s: float = 0.0
+    chain: str = ""
+
+
+class CancelAsk(msgspec.Struct, frozen=True):
+    """Order: nobody waits for this ask any more; forget it, and tell the peer. ``answer`` makes sure it is that one."""
+
+    answer: Any
+    signal_id: int
 
 
 class Outbound(msgspec.Struct, frozen=True):

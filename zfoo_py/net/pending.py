@@ -70,6 +70,15 @@ class Pending:
         """Remove and return an ask; None if there is none (answered, expired, or never ours)."""
         return (self._odd if signal_id & 1 else self._even).pop(signal_id, None)
 
+    def drop(self, signal_id: int, answer: object) -> bool:
+        """Remove the ask that this answer belongs to; False if it has ended and the id is free, or another ask's."""
+        asks = self._odd if signal_id & 1 else self._even
+        outbound = asks.get(signal_id)
+        if outbound is None or outbound.call.answer is not answer:
+            return False
+        del asks[signal_id]
+        return True
+
     def holds(self, signal_id: int) -> bool:
         """Return whether an ask is still in flight."""
         return signal_id in (self._odd if signal_id & 1 else self._even)

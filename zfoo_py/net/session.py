@@ -17,7 +17,7 @@ import msgspec
 
 from zfoo_py.actor import ActorDeadError
 from zfoo_py.errors import BackpressureError, IllegalTransitionError, InboxFullError, SessionClosedError
-from zfoo_py.net.handshake import served_modules
+from zfoo_py.net.handshake import known_capabilities, served_modules
 from zfoo_py.net.messages import BindUid, Close, ProviderUp, Send, SessionUp
 from zfoo_py.protocol.registration import parse
 
@@ -117,6 +117,7 @@ class Session:
     Attributes:
         sid, side, kind, peer, node_id: as in `SessionRecord`; they never change.
         serves: the modules that the peer may ask this node for; see `zfoo_py.net.handshake.served_modules`.
+        can: capabilities that the peer's Hello names.
         uid: id of the user bound to it by `bind_uid`, 0 for none.
         is_up: True while packets can be sent: from the Hello until the session is lost.
         node: the node it belongs to, with ``consumer``, ``router`` and ``events``.
@@ -126,6 +127,7 @@ class Session:
         "_codec",
         "_node",
         "_undelivered",
+        "can",
         "is_up",
         "kind",
         "lane",
@@ -161,6 +163,7 @@ class Session:
         self.writable = True
         self.ref = ref
         self.serves: frozenset[str] = frozenset()
+        self.can: frozenset[str] = frozenset()
         self.lane: Any = None  # the router's note of this session's lane
         self._codec = codec
         self._node = node
@@ -179,6 +182,7 @@ class Session:
         """Take what the peer's Hello says of it; ``provides``: (module, group) of everything this node provides."""
         self.kind = hello.kind
         self.node_id = hello.node_id
+        self.can = known_capabilities(tuple(hello.capabilities))
         self.serves = served_modules(provides, tuple(hello.consumes))
 
     def facts(self, hello: Hello, local: str, now_s: float) -> tuple[SessionUp, ProviderUp | None]:

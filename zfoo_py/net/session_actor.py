@@ -19,7 +19,17 @@ from zfoo_py.net.seams import Connection, SessionEnv
 from zfoo_py.net.session import Session, SessionEvent, SessionState, advance
 from zfoo_py.net.timers import SessionTimers
 from zfoo_py.protocol.attachment import CLIENT_ANSWER, CLIENT_KEYED, CLIENT_KEYLESS, SignalAttachment
-from zfoo_py.protocol.common import Draining, Error, ErrorCode, Hello, Ping, Pong
+from zfoo_py.protocol.common import (
+    CAN_CANCEL,
+    CAN_CHAIN,
+    Cancel,
+    Draining,
+    Error,
+    ErrorCode,
+    Hello,
+    Ping,
+    Pong,
+)
 from zfoo_py.protocol.common import Heartbeat as HeartbeatPacket
 
 if TYPE_CHECKING:
@@ -31,6 +41,9 @@ __all__ = ["SessionActor"]
 
 # What an attachment and its id may add to a packet's own bytes in a frame; the longest has 26.
 ATTACHMENT_BYTES = 64
+
+# Signal ids in one Cancel: 5 KB, a frame that even an outside client takes.
+MAX_CANCELS = 1000
 
 # A lane of an ask without key, as zfoo writes it.
 NO_LANE = -1
@@ -164,7 +177,7 @@ class SessionActor(LoopActor):
         elif isinstance(packet, Error):
             failures.refuse(outbound, packet, self.session)
         else:
-            call.answer.settle(error=failures.unexpected(outbound, packet, self.session))
+            failures.fail(call, failures.unexpected(outbound, packet, self.session))
         if self._state is SessionState.DRAINING:
             self._close_when_idle()
 
@@ -176,7 +189,7 @@ class SessionActor(LoopActor):
         elif error.signal_id is not None:
             self._reply_error(error.signal_id, ErrorCode.BAD_PACKET, str(error))
         elif error.answers is not None and (outbound := self._pending.take(error.answers)) is not None:
-            outbound.call.answer.settle(error=failures.undecodable(outbound, error, self.session))
+            failures.fail(outbound.call, failures.undecodable(outbound, error, self.session))
             self._close_when_idle()
 
     # --- the Hello
@@ -248,18 +261,27 @@ class SessionActor(LoopActor):
             return
         remaining_s = call.deadline_s - self.runtime.time()
         if remaining_s <= 0.0:
-            call.answer.settle(error=failures.timed_out(outbound, self.session, written=False))
+            failures.fail(call, failures.timed_out(outbound, self.session, written=False))
             return
         pending = self._pending
         if pending.is_full():
-            call.answer.settle(error=failures.too_many_pending(outbound, self.session, pending.limit))
+            failures.fail(call, failures.too_many_pending(outbound, self.session, pending.limit))
             return
         if len(call.head) > self._max_head_bytes:
-            call.answer.settle(error=failures.too_large(outbound, self.session, self._max_head_bytes))
+            failures.fail(call, failures.too_large(outbound, self.session, self._max_head_bytes))
             return
         signal_id = pending.add(outbound)
         client, lane = (CLIENT_KEYLESS, NO_LANE) if outbound.lane is None else (CLIENT_KEYED, outbound.lane)
-        frame = self._codec.ask_frame(call.head, signal_id, client, lane, int(remaining_s * 1000.0) + 1)
+        answer = call.answer
+        answer.carrier, answer.signal_id = self.actor_ref, signal_id
+        if answer.done():  # cancelled; by another thread, perhaps just now
+            pending.take(signal_id)
+            return
+        remaining_ms = int(remaining_s * 1000.0) + 1
+        if call.chain and CAN_CHAIN in self.session.can:
+            frame = self._codec.chained_ask_frame(call.head, signal_id, client, lane, remaining_ms, call.chain)
+        else:
+            frame = self._codec.ask_frame(call.head, signal_id, client, lane, remaining_ms)
         self._timers.expire_at(call.deadline_s)
         if self.outbox.has_room():
             self.outbox.write(frame)
@@ -303,13 +325,25 @@ class SessionActor(LoopActor):
         if not (self.session.kind == "client" and self._connection.is_full):
             self.intake.resume()
 
-    # --- deadlines
+    # --- deadlines, and asks that nobody waits for any more
+
+    def _cancel_ask(self, cancel: m.CancelAsk) -> None:
+        if self._pending.drop(cancel.signal_id, cancel.answer):
+            self._tell_cancelled([cancel.signal_id])
+            self._close_when_idle()
+
+    def _tell_cancelled(self, signal_ids: list[int]) -> None:
+        if self.session.is_up and CAN_CANCEL in self.session.can:
+            for first in range(0, len(signal_ids), MAX_CANCELS):
+                self._write_packet(Cancel(signal_ids[first : first + MAX_CANCELS]))
 
     def _expire(self, _: m.Expire) -> None:
         self._timers.expired()
         # A timer may fire a hair early; a millisecond keeps it from being armed again for nothing.
-        for outbound, written in self.outbox.parked.expire(self._pending, self.runtime.time() + 0.001):
-            outbound.call.answer.settle(error=failures.timed_out(outbound, self.session, written=written))
+        expired = self.outbox.parked.expire(self._pending, self.runtime.time() + 0.001)
+        for outbound, written in expired:
+            failures.fail(outbound.call, failures.timed_out(outbound, self.session, written=written))
+        self._tell_cancelled([outbound.call.answer.signal_id for outbound, written in expired if written])
         next_s = self._pending.next_deadline_s()
         if next_s is not None:
             self._timers.expire_at(next_s)
@@ -428,6 +462,7 @@ class SessionActor(LoopActor):
 _TURNS: dict[type, Callable[[SessionActor, Any], None]] = {
     m.Received: SessionActor._received,
     m.Outbound: SessionActor._outbound,
+    m.CancelAsk: SessionActor._cancel_ask,
     m.Reply: SessionActor._reply,
     m.Finished: SessionActor._finished,
     m.Send: SessionActor._send,

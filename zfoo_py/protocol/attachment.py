@@ -48,6 +48,7 @@ class SignalAttachment(Attachment):
         task_executor_hash: the lane, a signed 32-bit hash of the key; -1 without key.
         timestamp: ms since 1970, informational.
         remaining_ms: time left until the asker's deadline when it was sent; 0 if not told.
+        chain: the asks in whose receivers it was made, a line each, the first one first; "" outside of receivers.
     """
 
     client: int
@@ -55,6 +56,7 @@ class SignalAttachment(Attachment):
     task_executor_hash: int = -1
     timestamp: int = 0
     remaining_ms: int = 0
+    chain: str = ""
 
 
 class GatewayAttachment(Attachment):

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Final
 
 from zfoo_py.protocol.packet import BUILT_IN, Packet, ProtocolModule
 
 __all__ = [
+    "CAN_CANCEL",
+    "CAN_CHAIN",
+    "CAPABILITIES",
     "MAY_NOT_HAVE_RUN",
     "AdminAnswer",
     "AdminExplain",
     "AdminExplainChange",
     "AdminStats",
+    "Cancel",
     "DirectoryChange",
     "DirectoryRegister",
     "DirectoryUnregister",
@@ -29,6 +34,11 @@ __all__ = [
     "zfoo_py_module",
 ]
 
+# `Hello.capabilities`: what this version can do that a peer of another one, or of Java, may not know.
+CAN_CANCEL: Final = "cancel"  # takes `Cancel`
+CAN_CHAIN: Final = "chain"  # takes the chain of an ask; see `zfoo_py.router.chains`
+CAPABILITIES: Final = (CAN_CANCEL, CAN_CHAIN)
+
 
 class ErrorCode(IntEnum):
     """Codes of zfoo_py's own `Error` answers; an application's own errors are ordinary packets."""
@@ -43,6 +53,7 @@ class ErrorCode(IntEnum):
     NO_ANSWER = 8  # the receiver ended without answering
     BAD_HELLO = 9
     ANSWER_TOO_LARGE = 10  # the receiver has run, but the asker's node takes no frame as long as its answer
+    ASK_CYCLE = 11  # it could only begin when an ask ends that waits for it; the text is the path, a line each
 
 
 # After one of these the receiver has certainly not run, so asking again is safe for every packet.
@@ -120,6 +131,16 @@ class Hello(Packet):
 @zfoo_py_module.packet(32701)
 class Draining(Packet):
     """The sender finishes what it has and takes nothing new."""
+
+
+@zfoo_py_module.packet(32702)
+class Cancel(Packet):
+    """Nobody waits any more for these asks of the sender's on this session: cancelled, or their time is over.
+
+    Only for peers whose Hello names the capability "cancel". Unknown ids are those of asks that have ended.
+    """
+
+    signal_ids: list[int]
 
 
 @zfoo_py_module.packet(32710)

@@ -112,6 +112,14 @@ class MsgpackCodec:
         tail = _pack_ask_tail(0, 0x95, client, 0xCE, signal_id, 0xD2, lane, 0, 0xCE, remaining_ms)
         return b"".join((_pack_length(len(head) + 19), head, tail))
 
+    def chained_ask_frame(
+        self, head: bytes, signal_id: int, client: int, lane: int, remaining_ms: int, chain: str
+    ) -> bytes:
+        """Return the frame of an ask that was made in a receiver; as `ask_frame`, and its chain."""
+        remaining_ms = min(max(remaining_ms, 1), MAX_REMAINING_MS)
+        tail = b"\x00" + self._packer.pack((client, signal_id, lane, 0, remaining_ms, chain))
+        return b"".join((_pack_length(len(head) + len(tail)), head, tail))
+
     @staticmethod
     def answer_frame(head: bytes, signal_id: int) -> bytes:
         """Return the frame of an answer to the ask with that signal id."""
