@@ -1,7 +1,7 @@
 """`make cluster ARGS=--workers`: what a second worker process brings, in asks per second.
 
-Starts ``zfoo-py run samples.workers --workers N`` with 1 and then 2 processes, and asks both kinds of receiver: one that
-answers at once, which costs the asking process as much as the answering one, and one that computes for a while.
+Starts ``zfoo-py run samples.workers --workers N`` with 1 and then 2 processes, and asks both kinds of receiver: one
+that answers at once, which costs the asking process as much as the answering one, and one that computes for a while.
 """
 
 from __future__ import annotations
