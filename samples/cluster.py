@@ -4,6 +4,7 @@
     python -m samples.cluster --no-story                        # ten seconds of made-up requests, one pass
     python -m samples.cluster --trace access.log --json         # a combined access log, plain or gzip
     python -m samples.cluster --churn                           # SIGKILL one provider, start another, meanwhile
+    python -m samples.cluster --workers                         # asks/s with 1 and with 2 processes of one provider
     python -m samples.cluster --balancer zfoo-2024              # the old balancer: ends with exit code 1
 
 One process offers two of the three service types, under different balancers. This process hosts the embedded
@@ -25,7 +26,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from samples import story, story_plot
+from samples import story, story_plot, workers
 from samples.check_cluster import Report, check, describe
 from samples.memory import sample_memory
 from samples.providers import ProviderEndedError
@@ -56,7 +57,7 @@ KILL_AT, START_AT, HOLD_AT = 0.3, 0.5, 0.7
 MEMO_SAMPLES = 20
 KNOWN_BALANCERS = sorted([*BALANCERS, OLD_BALANCER])
 # What asks for one pass to its end, also on a terminal.
-ONE_PASS = ("trace", "json", "churn", "balancer", "journal")
+ONE_PASS = ("trace", "json", "churn", "balancer", "journal", "workers")
 
 
 async def run(options: argparse.Namespace) -> dict[str, Any]:
@@ -188,6 +189,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--churn", action="store_true", help="SIGKILL one provider and start another meanwhile")
     add("--json", action="store_true", help="print one JSON object")
     add("--journal", metavar="FILE", help="write the journal for samples/check_cluster.py")
+    add("--workers", action="store_true", help="only measure asks/s with 1 and 2 worker processes of one provider")
     add("--plot", metavar="DIR", help="draw the ring and the memory curve there, as PNG")
     add(
         "--story",
@@ -271,6 +273,8 @@ def show(figures: dict[str, Any]) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Run the sample; return the exit code."""
     options = parse(argv)
+    if options.workers:
+        return workers.tell(options.seconds, as_json=options.json)
     try:
         options.requests = count_requests(options.trace)
         make_folder(options.plot)
