@@ -225,7 +225,8 @@ class Orders:
         names = [type(actor).__name__ for actor in engine.runtime.actors]
         sessions = [actor for actor in engine.runtime.actors if isinstance(actor, SessionActor)]
         pending = sum(len(actor._pending) for actor in sessions)  # noqa: SLF001
-        return Looked(self.providers, sorted(names), len(sessions), pending, engine.router.in_work)
+        late = sum(actor.late_answers for actor in sessions)
+        return Looked(self.providers, sorted(names), len(sessions), pending, engine.router.in_work, late)
 
     @packet_receiver
     async def at_flood(self, session: Session, ask: FloodAsk) -> Answered:

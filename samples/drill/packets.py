@@ -87,13 +87,14 @@ class KillAsk(Ask[Answered]):
 
 @orders.packet(2102)
 class Looked(Packet):
-    """What this member believes: its providers of work, its actors, sessions, asks in flight and packets in work."""
+    """What this member believes: its providers of work, its actors, sessions, asks in flight, packets in work, late answers."""
 
     providers: list[str]
     actors: list[str]
     sessions: int
     pending: int
     in_work: int
+    late: int
 
 
 @orders.packet(2103)
