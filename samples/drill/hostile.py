@@ -163,7 +163,7 @@ async def noise(stage: Stage) -> Figure:
     return Figure(
         f"{len(wrong)} tracebacks or errors{f' ({wrong[0][-120:]})' if wrong else ''}; "
         f"{load.failures()}; {after.more_than(before)}",
-        not wrong and not load.failed() and _noafter.more_than(before) and rss_mib <= H1_RSS_MIB,
+        not wrong and not load.failed() and after.is_no_more_than(before) and rss_mib <= H1_RSS_MIB,
     )
 
 
@@ -264,7 +264,7 @@ async def slowloris(stage: Stage) -> Figure:
         and not broken
         and loud_ms <= max(H5_P99_TIMES * quiet_ms, NOISE_MS)
         and not load.failed()
-        and _noafter.more_than(before),
+        and after.is_no_more_than(before),
     )
 
 

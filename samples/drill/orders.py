@@ -332,7 +332,7 @@ class Links:
     async def _next(self, session: Session, ask: Any) -> Answered:
         if not ask.path:
             return Answered(self.name, ask.key)
-        following = CHAINS[ask.path[0]](ask.key, ask.path[1:])
+        following = CHAINS[ask.path[0]](ask.key + "." * ask.fresh, ask.path[1:], ask.fresh)
         try:
             answer = await session.node.consumer.async_ask(following, timeout_s=CHAIN_TIMEOUT_S)
         except ZfooError as error:
@@ -342,7 +342,7 @@ class Links:
     def _next_blocking(self, session: Session, ask: Any) -> Answered:
         if not ask.path:
             return Answered(self.name, ask.key)
-        following: Any = BLOCK_CHAINS[ask.path[0]](ask.key, ask.path[1:])
+        following: Any = BLOCK_CHAINS[ask.path[0]](ask.key + "." * ask.fresh, ask.path[1:], ask.fresh)
         try:
             answer: Answered = session.node.consumer.sync_ask(following, timeout_s=CHAIN_TIMEOUT_S)
         except ZfooError as error:

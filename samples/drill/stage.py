@@ -243,16 +243,17 @@ async def until(condition: Callable[[], bool], limit_s: float = PATIENCE_S, paus
 
 
 class Members:
-    """Who provides work, as a consumer node believes, and since when."""
+    """Who provides a module, as a consumer node believes, and since when."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, module: str = "work") -> None:
+        self._module = module
         self.now: frozenset[str] = frozenset(
             provider.node_id
-            for provider in node._engine.service("work").view.providers  # type: ignore[union-attr]  # noqa: SLF001
+            for provider in node._engine.service(module).view.providers  # type: ignore[union-attr]  # noqa: SLF001
         )
         self.changed_at_s: list[tuple[float, frozenset[str]]] = []
         node.events.subscribe(MembershipChanged, self._changed)
 
     def _changed(self, change: MembershipChanged) -> None:
-        self.now = frozenset(node_id for _, node_id in change.modules.get("work", ()))
+        self.now = frozenset(node_id for _, node_id in change.modules.get(self._module, ()))
         self.changed_at_s.append((time.monotonic(), self.now))

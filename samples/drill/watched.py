@@ -45,9 +45,7 @@ class Watched(msgspec.Struct, frozen=True):
 
     def is_no_more_than(self, before: Watched, rss_mib: float = float("inf")) -> bool:
         """Return whether there is nothing that was not there, and memory has grown no more than that."""
-        now, then = (
-            (it.descriptors, it.threads, it.sessions, it.actors) for it in (self, before)
-        )
+        now, then = ((it.descriptors, it.threads, it.sessions, it.actors) for it in (self, before))
         return all(a <= b for a, b in zip(now, then, strict=True)) and self.rss_mib - before.rss_mib <= rss_mib
 
 
