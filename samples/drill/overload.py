@@ -239,10 +239,7 @@ async def circles(stage: Stage) -> Figure:
     hung = [now - before for now, before in zip((one.handles()[1] for one in members), threads, strict=True)]
     return Figure(
         f"{dict(ends)}; slowest after {max(took_ms):.0f} ms; threads {hung}; beside them {dict(others)}",
-        set(ends) == {CYCLE}
-        and max(took_ms) <= O8_LIMIT_MS
-        and not any(hung)
-        and set(others) == {"answered"},
+        set(ends) == {CYCLE} and max(took_ms) <= O8_LIMIT_MS and not any(hung) and set(others) == {"answered"},
     )
 
 
