@@ -57,14 +57,15 @@ async def play(one: Row, scale: Scale, sabotaged: str) -> Result:
     patches = Patches()
     ours = sabotaged if sabotaged == one.id else ""
     sabotage(ours if ours in OURS else "", patches)
+    limit = asyncio.timeout(ROW_LIMIT_S[scale.name])
     try:
         with tempfile.TemporaryDirectory() as folder:
-            async with asyncio.timeout(ROW_LIMIT_S[scale.name]), Stage(scale, Path(folder), ours) as stage:
+            async with limit, Stage(scale, Path(folder), ours) as stage:
                 figure = await one.play(stage)
-    except TimeoutError:
-        figure = Figure(f"not over within {ROW_LIMIT_S[scale.name]:.0f} s", passed=False)
     except Exception as error:  # noqa: BLE001 - the other rows are to be played all the same
         figure = Figure(f"could not be measured: {type(error).__name__}: {error}", passed=False)
+        if limit.expired():
+            figure = Figure(f"not over within {ROW_LIMIT_S[scale.name]:.0f} s", passed=False)
     finally:
         patches.undo()
     return result_of(one, scale, figure)

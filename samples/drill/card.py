@@ -31,6 +31,8 @@ class Scale(msgspec.Struct, frozen=True, kw_only=True):
         drip_s: how often.
         slow_gone_s: when the last of them must be closed: 1.5 times the longer of Hello's and heartbeat's time-outs.
         asks: how many time out at once.
+        flood_timeout_s: of asks that are to time out.
+        late_s: how late their answers come.
     """
 
     name: str
@@ -46,6 +48,8 @@ class Scale(msgspec.Struct, frozen=True, kw_only=True):
     drip_s: float
     slow_gone_s: float
     asks: int
+    flood_timeout_s: float
+    late_s: float
 
 
 SHORT = Scale(
@@ -62,6 +66,8 @@ SHORT = Scale(
     drip_s=0.3,
     slow_gone_s=3.0,
     asks=100_000,
+    flood_timeout_s=1.0,
+    late_s=2.0,
 )
 FULL = Scale(
     name="full",
@@ -77,6 +83,8 @@ FULL = Scale(
     drip_s=5.0,
     slow_gone_s=15.0,
     asks=100_000,
+    flood_timeout_s=3.0,
+    late_s=4.0,
 )
 
 

@@ -9,12 +9,10 @@ from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from samples.drill.card import Figure, row
 from samples.drill.load import Load, percentile
-from samples.drill.packets import TABLE, LookAsk, WorkAsk
-from samples.drill.stage import TooLateError, until
+from samples.drill.packets import TABLE, WorkAsk
+from samples.drill.watched import Watched, settled
 from zfoo_py.net.handshake import WIRE_VERSION
 from zfoo_py.protocol.attachment import CLIENT_KEYED
 from zfoo_py.protocol.common import Hello
@@ -22,8 +20,7 @@ from zfoo_py.protocol.framing import frame
 from zfoo_py.protocol.msgpack_codec import MsgpackCodec
 
 if TYPE_CHECKING:
-    from samples.drill.stage import Member, Stage
-    from zfoo_py import Node
+    from samples.drill.stage import Stage
 
 __all__ = ["Stranger", "codec"]
 
@@ -88,28 +85,6 @@ class Stranger:
         with suppress(OSError, RuntimeError):
             self.writer.close()
             await self.writer.wait_closed()
-
-
-class Watched(msgspec.Struct):
-    """What a provider's process holds, read from outside."""
-
-    rss_mib: float
-    descriptors: int
-    sessions: int
-    actors: int
-
-    @classmethod
-    async def look(cls, member: Member, node: Node) -> Watched:
-        """Look now."""
-        looked = await node.consumer.async_ask(LookAsk(), key=None)
-        return cls(member.rss_mib(), member.handles()[0], looked.sessions, len(looked.actors))
-
-
-async def settled(member: Member, node: Node, before: Watched) -> Watched:
-    """Look again when the strangers are gone, or after a while."""
-    with suppress(TooLateError):
-        await until(lambda: member.handles()[0] <= before.descriptors, 5.0)
-    return await Watched.look(member, node)
 
 
 # --- H1
@@ -186,22 +161,9 @@ async def noise(stage: Stage) -> Figure:
     wrong = [line for _, line in member.log if "Traceback" in line or "ERROR" in line or "turn of its session" in line]
     rss_mib = after.rss_mib - before.rss_mib
     return Figure(
-        f"{len(wrong)} tracebacks or errors{f' ({wrong[0][-120:]})' if wrong else ''}; {len(load.failed())} of "
-        f"{len(load.told)} good asks failed; {_more(before, after)}",
-        not wrong and not load.failed() and _no_more(before, after) and rss_mib <= H1_RSS_MIB,
-    )
-
-
-def _more(before: Watched, after: Watched) -> str:
-    return (
-        f"descriptors {after.descriptors - before.descriptors:+}, sessions {after.sessions - before.sessions:+}, "
-        f"actors {after.actors - before.actors:+}, RSS {after.rss_mib - before.rss_mib:+.1f} MiB"
-    )
-
-
-def _no_more(before: Watched, after: Watched) -> bool:
-    return (
-        after.descriptors <= before.descriptors and after.sessions == before.sessions and after.actors == before.actors
+        f"{len(wrong)} tracebacks or errors{f' ({wrong[0][-120:]})' if wrong else ''}; "
+        f"{load.failures()}; {after.more_than(before)}",
+        not wrong and not load.failed() and after.is_no_more_than(before) and rss_mib <= H1_RSS_MIB,
     )
 
 
@@ -244,8 +206,7 @@ async def lengths(stage: Stage) -> Figure:
     late_ms = percentile(took_ms, 0.95)
     return Figure(
         f"closed after {percentile(took_ms, 0.5):.1f} ms, 95 % within {late_ms:.1f}, all within {max(took_ms):.1f}; "
-        f"RSS {bad_kib:+.1f} KiB each; begun ones {begun_kib:+.1f} KiB; {len(load.failed())} of {len(load.told)} good asks "
-        f"failed",
+        f"RSS {bad_kib:+.1f} KiB each; begun ones {begun_kib:+.1f} KiB; {load.failures()}",
         late_ms <= H3_CLOSE_MS
         and bad_kib <= H3_KIB
         and begun_kib <= H3_LIMIT_KIB + H3_SLACK_KIB
@@ -297,13 +258,13 @@ async def slowloris(stage: Stage) -> Figure:
     slowest_s = max(ended_s, default=float("inf"))
     return Figure(
         f"{len(ended_s)} closed, the last after {slowest_s:.1f} s{f', {dict(broken)}' if broken else ''}; good "
-        f"client's p99 {quiet_ms:.1f} ms before, {loud_ms:.1f} ms beside them, {len(load.failed())} of {len(load.told)} failed; "
-        f"{_more(before, after)}",
+        f"client's p99 {quiet_ms:.1f} ms before, {loud_ms:.1f} ms beside them, {load.failures()}; "
+        f"{after.more_than(before)}",
         slowest_s <= scale.slow_gone_s
         and not broken
         and loud_ms <= max(H5_P99_TIMES * quiet_ms, NOISE_MS)
         and not load.failed()
-        and _no_more(before, after),
+        and after.is_no_more_than(before),
     )
 
 
@@ -345,6 +306,6 @@ async def other_protocols(stage: Stage) -> Figure:
     busiest = max((sum(at <= other < at + 1.0 for other in came) for at in came), default=0)
     return Figure(
         f"closed after {percentile(took_ms, 0.5):.1f} ms, all within {max(took_ms):.1f}; at most {busiest} log "
-        f"lines in 1 s, {len(came)} in all; {len(load.failed())} of {len(load.told)} good asks failed",
+        f"lines in 1 s, {len(came)} in all; {load.failures()}",
         max(took_ms) <= H7_CLOSE_MS and 0 < busiest <= H7_LINES and not load.failed(),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
@@ -87,6 +88,11 @@ class Load:
     def failed(self) -> list[Told]:
         """Those that ended with an error."""
         return [told for told in self.told if told.error is not None]
+
+    def failures(self) -> str:
+        """Say how many failed, and how."""
+        kinds = Counter(type(told.error).__name__ for told in self.failed())
+        return f"{len(self.failed())} of {len(self.told)} good asks failed{f' {dict(kinds)}' if kinds else ''}"
 
     def timed_out(self) -> list[Told]:
         """Those that ended with a time-out."""

@@ -1,6 +1,6 @@
 """A member of the drill's cluster: a node in a process of its own, that does what it is asked and suffers the faults.
 
-    python -m samples.drill.member '{"id": "p1", "provides": ["work"], "discovery": "127.0.0.1:12399"}'
+    python -m samples.drill.member '{"id": "p1", "provides": ["work"], "discovery": {"address": "127.0.0.1:12399"}}'
 
 It prints its address when it is up, and stops when stdin closes: then whoever started it is gone. With
 DRILL_SABOTAGE=ID in its environment one protection is switched off (samples/drill/sabotage.py).
@@ -89,7 +89,7 @@ def main() -> None:
         provides=[MODULES[name] for name in told.get("provides", ())],
         consumes=[MODULES[name] for name in told.get("consumes", ())],
         receivers=[Work(told["id"], told["witness"]), orders, Links(told["id"])],
-        discovery={"kind": "embedded", "address": told["discovery"]},
+        discovery=told["discovery"],
         table=TABLE,
         on_start=up,
         **told.get("limits", {}),

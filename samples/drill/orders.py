@@ -225,7 +225,8 @@ class Orders:
         names = [type(actor).__name__ for actor in engine.runtime.actors]
         sessions = [actor for actor in engine.runtime.actors if isinstance(actor, SessionActor)]
         pending = sum(len(actor._pending) for actor in sessions)  # noqa: SLF001
-        return Looked(self.providers, sorted(names), len(sessions), pending, engine.router.in_work)
+        late = sum(actor.late_answers for actor in sessions)
+        return Looked(self.providers, sorted(names), len(sessions), pending, engine.router.in_work, late)
 
     @packet_receiver
     async def at_flood(self, session: Session, ask: FloodAsk) -> Answered:
@@ -331,7 +332,7 @@ class Links:
     async def _next(self, session: Session, ask: Any) -> Answered:
         if not ask.path:
             return Answered(self.name, ask.key)
-        following = CHAINS[ask.path[0]](ask.key, ask.path[1:])
+        following = CHAINS[ask.path[0]](ask.key + "." * ask.fresh, ask.path[1:], ask.fresh)
         try:
             answer = await session.node.consumer.async_ask(following, timeout_s=CHAIN_TIMEOUT_S)
         except ZfooError as error:
@@ -341,7 +342,7 @@ class Links:
     def _next_blocking(self, session: Session, ask: Any) -> Answered:
         if not ask.path:
             return Answered(self.name, ask.key)
-        following: Any = BLOCK_CHAINS[ask.path[0]](ask.key, ask.path[1:])
+        following: Any = BLOCK_CHAINS[ask.path[0]](ask.key + "." * ask.fresh, ask.path[1:], ask.fresh)
         try:
             answer: Answered = session.node.consumer.sync_ask(following, timeout_s=CHAIN_TIMEOUT_S)
         except ZfooError as error:

@@ -87,13 +87,14 @@ class KillAsk(Ask[Answered]):
 
 @orders.packet(2102)
 class Looked(Packet):
-    """What this member believes: its providers of work, its actors, sessions, asks in flight and packets in work."""
+    """What this member believes: providers of work, actors, sessions, asks in flight, packets in work, late answers."""
 
     providers: list[str]
     actors: list[str]
     sessions: int
     pending: int
     in_work: int
+    late: int
 
 
 @orders.packet(2103)
@@ -164,7 +165,8 @@ class WorkNote(Packet):
     key: str
 
 
-# A chain of asks in which each is made from inside the receiver of the one before; `path`: whom the others are for.
+# A chain of asks in which each is made from inside the receiver of the one before. `path`: whom the
+# others are for; `fresh`: each with another key.
 
 
 @link0.packet(2200, balance_by="key")
@@ -173,6 +175,7 @@ class Chain0Ask(Ask[Answered]):
 
     key: str
     path: list[int]
+    fresh: bool = False
 
 
 @link1.packet(2201, balance_by="key")
@@ -181,6 +184,7 @@ class Chain1Ask(Ask[Answered]):
 
     key: str
     path: list[int]
+    fresh: bool = False
 
 
 @link2.packet(2202, balance_by="key")
@@ -189,6 +193,7 @@ class Chain2Ask(Ask[Answered]):
 
     key: str
     path: list[int]
+    fresh: bool = False
 
 
 @link0.packet(2203, balance_by="key")
@@ -197,6 +202,7 @@ class BlockChain0Ask(Ask[Answered]):
 
     key: str
     path: list[int]
+    fresh: bool = False
 
 
 @link1.packet(2204, balance_by="key")
@@ -205,6 +211,7 @@ class BlockChain1Ask(Ask[Answered]):
 
     key: str
     path: list[int]
+    fresh: bool = False
 
 
 @link2.packet(2205, balance_by="key")
@@ -213,6 +220,7 @@ class BlockChain2Ask(Ask[Answered]):
 
     key: str
     path: list[int]
+    fresh: bool = False
 
 
 CHAINS = (Chain0Ask, Chain1Ask, Chain2Ask)

@@ -18,6 +18,7 @@ from zfoo_py.engine import Engine
 from zfoo_py.errors import DecodeError
 from zfoo_py.net import messages as m
 from zfoo_py.net import session_actor, tcp_io
+from zfoo_py.net.pending import Pending
 from zfoo_py.net.session_actor import SessionActor
 from zfoo_py.node import Node
 from zfoo_py.protocol.framing import HEADER_BYTES, FrameParser
@@ -149,6 +150,20 @@ def _talkative(patches: Patches) -> None:
     patches.put(engine, "rate_limited", lambda _, text: logger.warning(text))
 
 
+# --- M
+
+
+def _never_expire(patches: Patches) -> None:
+    """An ask that nobody answers stays."""
+    patches.put(Pending, "expire", lambda *_: [])
+
+
+def _keep_the_dead(patches: Patches) -> None:
+    """A session is not told that its connection has gone."""
+    patches.put(tcp_io.TcpConnection, "connection_lost", _nothing)
+    patches.turn(m.HeartbeatDue, _nothing)
+
+
 # --- D
 
 
@@ -182,7 +197,7 @@ def _linger(patches: Patches) -> None:
 
 
 # Rows whose protection is the consumer's, which is a node of the drill's own process; the others' is the members'.
-OURS = ("F1", "F2", "F3", "F7", "M2")
+OURS = ("F1", "F2", "F3", "F7")
 
 SABOTAGES: dict[str, Callable[[Patches], None]] = {
     "F1": _forget_the_lost,
@@ -195,6 +210,8 @@ SABOTAGES: dict[str, Callable[[Patches], None]] = {
     "H3": _credulous,
     "H5": _patient,
     "H7": _talkative,
+    "M2": _never_expire,
+    "M3": _keep_the_dead,
     "D1": _leave_at_once,
     "D2": _drain_without_limit,
     "D8": _linger,

@@ -148,13 +148,16 @@ class Stage:
     ) -> None:
         await self._stack.__aexit__(kind, error, traceback)
 
-    async def member(self, name: str, *provides: str, consumes: tuple[str, ...] = (), **more: Any) -> Member:
+    async def member(
+        self, name: str, *provides: str, consumes: tuple[str, ...] = (), through: tuple[str, ...] = (), **more: Any
+    ) -> Member:
         """Start a member; returns when it is up.
 
         Args:
             name: its id.
             provides: modules.
             consumes: modules.
+            through: addresses of what it consumes, instead of the drill's discovery; then it is found only by its own.
             more: ``address``, ``log`` (bool), and limits as of `Node`.
 
         Raises:
@@ -165,7 +168,7 @@ class Stage:
             "id": name,
             "provides": provides,
             "consumes": consumes,
-            "discovery": self._discovery.discovery_address,
+            "discovery": self._where(through),
             "witness": str(witness),
             "address": more.pop("address", None),
             "log": more.pop("log", False),
@@ -200,19 +203,21 @@ class Stage:
 
     async def consume(self, *modules: str, addresses: tuple[str, ...] = (), **limits: Any) -> Node:
         """Start a consumer in this process, by the drill's discovery or at given addresses."""
-        where: dict[str, Any] = {"address": self._discovery.discovery_address}
-        if addresses:
-            where = {"kind": "static", "addresses": addresses}
         limits = {"ask_timeout_s": self.scale.ask_timeout_s, **limits}
         node = Node(
             id=f"drill-{next(self._numbers)}",
             consumes=[MODULES[name] for name in modules],
             receivers=[],
-            discovery=where,
+            discovery=self._where(addresses),
             table=TABLE,
             **limits,
         )
         return await self._stack.enter_async_context(node)
+
+    def _where(self, addresses: tuple[str, ...]) -> dict[str, Any]:
+        if addresses:
+            return {"kind": "static", "addresses": addresses}
+        return {"kind": "embedded", "address": self._discovery.discovery_address}
 
     async def proxy(self, target: str) -> ByteProxy:
         """Put a byte proxy before "host:port"."""
@@ -238,16 +243,17 @@ async def until(condition: Callable[[], bool], limit_s: float = PATIENCE_S, paus
 
 
 class Members:
-    """Who provides work, as a consumer node believes, and since when."""
+    """Who provides a module, as a consumer node believes, and since when."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, module: str = "work") -> None:
+        self._module = module
         self.now: frozenset[str] = frozenset(
             provider.node_id
-            for provider in node._engine.service("work").view.providers  # type: ignore[union-attr]  # noqa: SLF001
+            for provider in node._engine.service(module).view.providers  # type: ignore[union-attr]  # noqa: SLF001
         )
         self.changed_at_s: list[tuple[float, frozenset[str]]] = []
         node.events.subscribe(MembershipChanged, self._changed)
 
     def _changed(self, change: MembershipChanged) -> None:
-        self.now = frozenset(node_id for _, node_id in change.modules.get("work", ()))
+        self.now = frozenset(node_id for _, node_id in change.modules.get(self._module, ()))
         self.changed_at_s.append((time.monotonic(), self.now))
