@@ -32,6 +32,17 @@ def test_weight_counts():
     assert {balancer.pick(view, None) for _ in range(50)} == {light}
 
 
+def test_idle_providers_are_picked_by_weight():
+    """Asks that come one at a time find nobody busy: only the draw can give 1 : 2 : 4."""
+    balancer, view = policy_of("least-pending", POLICY_NAMES[:3], weights=(1, 2, 4))
+    picked = Counter(balancer.pick(view, None) for _ in range(7000))
+    for provider in view.providers:
+        assert abs(picked[provider] - 1000 * provider.weight) < 150
+    for busy in view.providers:  # the two that are compared are never the same one
+        balancer.in_flight.counts = dict.fromkeys(view.providers, 0) | {busy: 20}
+        assert busy not in {balancer.pick(view, None) for _ in range(200)}
+
+
 @given(st.lists(st.integers(1, 4), min_size=2, max_size=6), st.integers(50, 400))
 def test_asks_that_never_end_spread_by_weight(weights, asks):
     balancer, view = policy_of("least-pending", POLICY_NAMES[: len(weights)], weights=weights)

@@ -6,6 +6,8 @@ unlike the least of all, two consumers that know nothing of each other do not bo
 
 from __future__ import annotations
 
+from bisect import bisect_right
+
 from zfoo_py.consumer.balancer import Balancer, Provider, Rng, ServiceView, by_chance
 from zfoo_py.consumer.explain import Decision
 from zfoo_py.consumer.hashing import Key
@@ -15,7 +17,7 @@ __all__ = ["LeastPendingBalancer"]
 
 
 class LeastPendingBalancer(Balancer):
-    """The less loaded of two, by asks in flight per weight; a key only chooses the lane."""
+    """The less loaded of two drawn by weight, by asks in flight per weight; a key only chooses the lane."""
 
     is_guarded = False
     needs_key = False
@@ -41,15 +43,26 @@ class LeastPendingBalancer(Balancer):
         return self.in_flight.counts.keys() == set(view.providers)
 
     def pick(self, view: ServiceView, key: Key | None) -> Provider | None:  # noqa: ARG002
-        """O(1)."""
+        """O(1), with weights O(log providers)."""
         providers = view.providers
         if len(providers) < 2:
             return providers[0] if providers else None
-        first = int(self._random() * len(providers))
-        second = int(self._random() * (len(providers) - 1))
-        one, other = providers[first], providers[second + (second >= first)]
+        one, other = self._two_of(view)
         counts = self.in_flight.counts
         return one if counts.get(one, 0) * other.weight <= counts.get(other, 0) * one.weight else other
+
+    def _two_of(self, view: ServiceView) -> tuple[Provider, Provider]:
+        """Two by chance, each with its weight: of two idle ones the first is taken, and that must be by weight, too."""
+        providers, weights = view.providers, view.cumulative_weights
+        if not weights:
+            first = int(self._random() * len(providers))
+            second = int(self._random() * (len(providers) - 1))
+            return providers[first], providers[second + (second >= first)]
+        first = bisect_right(weights, int(self._random() * weights[-1]))
+        begin = weights[first - 1] if first else 0
+        own = weights[first] - begin
+        turn = int(self._random() * (weights[-1] - own))  # among those of the others
+        return providers[first], providers[bisect_right(weights, turn + own if turn >= begin else turn)]
 
     def explain(self, view: ServiceView, key: Key | None) -> Decision:  # noqa: ARG002
         """Which two are compared, chance decides. O(providers)."""
