@@ -195,6 +195,35 @@ def test_changes_of_one_version_are_one_change():
     assert (report.joined, report.left, report.providers) == ((NAMES[3],), (NAMES[0],), 3)
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.sampled_from(NAMES), min_size=1, max_size=8, unique=True))
+def test_what_several_changes_of_one_version_move_counts_once(flipped):
+    world = world_of(NAMES[:4])
+    old = list(world.balancer.ring.points())
+    before = {name: world.balancer.ring.segments_of(name) for name in NAMES[:4]}
+    for name in sorted(flipped, key=NAMES.index):  # as with a snapshot: first all who left, then all who came
+        world.flip(name, version=99)
+    ring = world.balancer.ring
+    bounds = sorted({point for point, _ in (*old, *ring.points())} | {HASHES - 1})
+    moved, first = 0, 0
+    for last in bounds:
+        was = next(name for name, parts in before.items() if any(a <= last <= b for a, b in zip(*parts, strict=True)))
+        moved += (last + 1 - first) * (was != ring.owner_of_hash(last))
+        first = last + 1
+    assert world.report(99).moved_share == moved / HASHES
+    world.flip(NAMES[0], version=100)
+    assert world.report(99).moved_share == moved / HASHES
+
+
+def test_who_leaves_and_comes_again_in_one_version_moves_nothing():
+    """With ring_identity "node-id": the second holder of an id is let in when the first has gone."""
+    world = world_of(NAMES[:3])
+    world.flip(NAMES[1], version=9)
+    world.flip(NAMES[1], version=9)
+    report = world.report(9)
+    assert (report.joined, report.left, report.moved_share) == ((NAMES[1],), (NAMES[1],), 0.0)
+
+
 def test_a_policy_without_ring_or_cache_has_a_log_too():
     log = ChangeLog("visits")
     log.joined("one", 1, 5.0, None, BalancerStats())

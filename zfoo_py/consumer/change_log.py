@@ -50,7 +50,7 @@ class ChangeReport(msgspec.Struct, frozen=True):
         joined, left, reweighed: ring names of the providers that came, went, or got another weight.
         providers: how many there were afterwards.
         points_version: of the ring afterwards.
-        moved_share: of the hash space, 0 to 1.
+        moved_share: of the hash space, 0 to 1; what several providers of one version have moved counts once.
         entries: keys that were remembered.
         moved_keys: of these (and of those remembered until the check ended), keys found to have moved by this change.
         evicted: cause → entries, from the change to the end of the check; provider_up counts entries that stayed and
@@ -134,7 +134,8 @@ class _Change:
         self.reweighed: list[str] = []
         self.providers = 0
         self.points_version = stats.points_version
-        self.moved_hashes = 0
+        self.parts: list[tuple[str, Segments]] = []  # what its steps changed, until the next change comes
+        self.moved_hashes = 0  # besides these
         self.entries = stats.entries if stats.inspected >= 0 else 0  # else nobody would ever say that all were seen
         self.inspected = stats.inspected
         self.evictions = dict(stats.evictions)
@@ -143,6 +144,19 @@ class _Change:
         self.moved_keys = 0
         self.astray = 0
         self.unverified = 0
+
+    def changed(self, name: str, segments: Segments) -> None:
+        if (name, segments) in self.parts:  # a provider that leaves and comes again in one version has moved nothing
+            self.parts.remove((name, segments))
+        else:
+            self.parts.append((name, segments))
+
+    def moved(self) -> int:
+        """How many hashes have another owner. O(segments of its steps), until the next change."""
+        return min(HASHES, self.moved_hashes + _length_of_all([part for _, part in self.parts]))
+
+    def seal(self) -> None:
+        self.moved_hashes, self.parts = self.moved(), []
 
     def checked(self, stats: BalancerStats) -> int:
         return self.entries if self.evicted is not None else min(self.entries, stats.inspected - self.inspected)
@@ -233,7 +247,9 @@ class ChangeLog:
         if last is not None and last.version == version:
             return last
         change = _Change(version, now_s, stats)
-        change.providers = last.providers if last is not None else 0
+        if last is not None:
+            change.providers = last.providers
+            last.seal()
         self._changes.append(change)
         if len(self._changes) > self._kept:
             self._close(self._changes.popleft(), stats)
@@ -242,7 +258,7 @@ class ChangeLog:
     def _step(self, change: _Change, name: str, ring: HashRing, points_version: int) -> None:
         change.points_version = points_version
         segments = ring.segments_of(name)
-        change.moved_hashes += _length(segments)
+        change.changed(name, segments)
         if change.entries:  # else no remembered key can have moved
             step = self._newest[name] = _Step(change, name, points_version, segments)
             change.steps.append(step)
@@ -307,7 +323,7 @@ class ChangeLog:
                     reweighed=tuple(change.reweighed),
                     providers=change.providers,
                     points_version=change.points_version,
-                    moved_share=change.moved_hashes / HASHES,
+                    moved_share=change.moved() / HASHES,
                     entries=change.entries,
                     moved_keys=change.moved_keys,
                     evicted=change.evicted_until(stats),
@@ -333,3 +349,15 @@ def _is_in(segments: Segments, key_hash: int) -> bool:
 def _length(segments: Segments) -> int:
     firsts, lasts = segments
     return sum(lasts) - sum(firsts) + len(firsts)
+
+
+def _length_of_all(parts: list[Segments]) -> int:
+    """Of what lies in any of them."""
+    if len(parts) == 1:
+        return _length(parts[0])
+    length = end = 0  # of what was counted, and the first hash behind it
+    for first, last in sorted(span for part in parts for span in zip(*part, strict=True)):
+        if last >= end:
+            length += last + 1 - max(first, end)
+            end = last + 1
+    return length
