@@ -11,7 +11,7 @@ from pykka.messages import ProxyCall
 from tests.support.actors import Died, MoreUrgent, Urgent, as_another_thread, fail, in_threads, recorder, step_runtime
 from zfoo_py.actor import Abort, CoreActor, CoreRef
 from zfoo_py.actor.messages import ActorStop
-from zfoo_py.errors import InboxFullError
+from zfoo_py.errors import ConfigError, InboxFullError
 
 KILLS = {
     "abort": lambda ref: ref.tell(Abort()),
@@ -63,6 +63,19 @@ def test_a_core_actor_survives_exceptions_with_its_state_and_counts_them():
     assert actor.failures == runtime.turn_failures == 6
     assert str(asked.exception()) == "asked"
     assert cls.hooks == ["start"]
+
+
+def test_a_wrong_question_is_answered_and_no_failed_turn():
+    """A mistyped version on the command line is not to look like a fault of the node."""
+    runtime, loop = step_runtime()
+    ref = runtime.spawn(recorder(CoreActor))
+    asked = ref.ask(fail(ConfigError("no such version")), block=False)
+    loop.run()
+    assert str(asked.exception()) == "no such version"
+    assert runtime.turn_failures == 0
+    ref.tell(fail(ConfigError("told")))
+    loop.run()
+    assert runtime.turn_failures == 1
 
 
 def test_each_actor_counts_its_own_failures():

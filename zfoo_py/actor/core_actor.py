@@ -15,7 +15,7 @@ from zfoo_py.actor.future import LoopFuture
 from zfoo_py.actor.inbox import ends
 from zfoo_py.actor.loop_actor import LoopActor
 from zfoo_py.actor.messages import ABORT, CONTROL, ENVELOPED, SPECIAL, Control
-from zfoo_py.errors import InboxFullError
+from zfoo_py.errors import ConfigError, InboxFullError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,13 +41,17 @@ class CoreActor(LoopActor):
         if not isinstance(error, Exception):
             self._end(error)
             return
-        self._ask_failed()
+        self._count_failure()
         try:
             self.on_turn_error(message, error)
         except BaseException as second:  # noqa: BLE001 - the guard itself must not fall
             logger.opt(exception=second).error("{} could not report a failed turn", self)
 
-    def _ask_failed(self) -> None:
+    def _ask_failed(self, error: Exception) -> None:
+        if not isinstance(error, ConfigError):  # that one says that the question was wrong: no fault of the turn
+            self._count_failure()
+
+    def _count_failure(self) -> None:
         self.failures += 1
         self.runtime.turn_failures += 1
 

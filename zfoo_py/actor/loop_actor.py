@@ -87,7 +87,7 @@ class LoopActor(pykka.Actor):
                 self._turn_failed(message, error)
                 return
             if isinstance(error, Exception):
-                self._ask_failed()
+                self._ask_failed(error)
                 reply.settle(error=error)
                 return
             dead = ActorDeadError(f"{self} died: {error!r}")
@@ -98,8 +98,9 @@ class LoopActor(pykka.Actor):
         if reply is not None:
             reply.settle(value)
 
-    def _ask_failed(self) -> None:
+    def _ask_failed(self, error: Exception) -> None:
         """Live on, as Pykka does when an asked message raises: the asker gets the exception."""
+        del error
 
     def _turn_failed(self, message: Any, error: BaseException) -> None:
         """End the actor, as Pykka does when a told message raises."""
