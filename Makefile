@@ -3,7 +3,7 @@
 PYTHON ?= python3
 ARGS ?=
 
-.PHONY: help install cluster test check bench soak drill ci-short
+.PHONY: help install cluster test check bench bench-ring bench-growth bench-sessions bench-kinds soak drill ci-short
 help:
 	@$(PYTHON) tools/bootstrap.py --help
 install:
@@ -16,6 +16,8 @@ check:
 	@$(PYTHON) tools/bootstrap.py check -- $(ARGS)
 bench:
 	@$(PYTHON) tools/bootstrap.py bench -- $(ARGS)
+bench-ring bench-growth bench-sessions bench-kinds:
+	@$(PYTHON) tools/bootstrap.py $@ -- $(ARGS)
 soak:
 	@$(PYTHON) tools/bootstrap.py soak -- $(ARGS)
 drill:
