@@ -16,8 +16,14 @@ check:
 	@$(PYTHON) tools/bootstrap.py check -- $(ARGS)
 bench:
 	@$(PYTHON) tools/bootstrap.py bench -- $(ARGS)
-bench-ring bench-growth bench-sessions bench-kinds:
-	@$(PYTHON) tools/bootstrap.py $@ -- $(ARGS)
+bench-ring:
+	@$(PYTHON) tools/bootstrap.py bench-ring -- $(ARGS)
+bench-growth:
+	@$(PYTHON) tools/bootstrap.py bench-growth -- $(ARGS)
+bench-sessions:
+	@$(PYTHON) tools/bootstrap.py bench-sessions -- $(ARGS)
+bench-kinds:
+	@$(PYTHON) tools/bootstrap.py bench-kinds -- $(ARGS)
 soak:
 	@$(PYTHON) tools/bootstrap.py soak -- $(ARGS)
 drill:
