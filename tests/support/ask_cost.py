@@ -108,6 +108,7 @@ async def _measure() -> dict[str, dict[str, float]]:
         for name, work in WORKS.items():
             await work(ask, WARM_UP)
             counter = Counter()
+            sys._getframe().f_trace_opcodes = True  # else Python 3.12 counts none
             sys.settrace(counter.instruction)
             try:
                 await work(ask, COUNTED)
@@ -138,7 +139,8 @@ def committed() -> dict[str, dict[str, dict[str, float]]]:
 
 if __name__ == "__main__":
     counts = measure()
-    print(json.dumps({VERSION: counts}, indent=1))
+    sys.stdout.write(json.dumps({VERSION: counts}, indent=1) + "
+")
     if "--write" in sys.argv:
         FIGURES.write_text(
             json.dumps({**committed(), VERSION: counts}, indent=1, sort_keys=True) + "\n", encoding="utf-8"
