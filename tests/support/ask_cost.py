@@ -139,8 +139,7 @@ def committed() -> dict[str, dict[str, dict[str, float]]]:
 
 if __name__ == "__main__":
     counts = measure()
-    sys.stdout.write(json.dumps({VERSION: counts}, indent=1) + "
-")
+    sys.stdout.write(json.dumps({VERSION: counts}, indent=1) + "\n")
     if "--write" in sys.argv:
         FIGURES.write_text(
             json.dumps({**committed(), VERSION: counts}, indent=1, sort_keys=True) + "\n", encoding="utf-8"
