@@ -3,7 +3,7 @@
 PYTHON ?= python3
 ARGS ?=
 
-.PHONY: help install cluster test check bench soak drill ci-short
+.PHONY: help install cluster test check bench bench-ring bench-growth bench-sessions bench-kinds soak drill ci-short
 help:
 	@$(PYTHON) tools/bootstrap.py --help
 install:
@@ -16,6 +16,14 @@ check:
 	@$(PYTHON) tools/bootstrap.py check -- $(ARGS)
 bench:
 	@$(PYTHON) tools/bootstrap.py bench -- $(ARGS)
+bench-ring:
+	@$(PYTHON) tools/bootstrap.py bench-ring -- $(ARGS)
+bench-growth:
+	@$(PYTHON) tools/bootstrap.py bench-growth -- $(ARGS)
+bench-sessions:
+	@$(PYTHON) tools/bootstrap.py bench-sessions -- $(ARGS)
+bench-kinds:
+	@$(PYTHON) tools/bootstrap.py bench-kinds -- $(ARGS)
 soak:
 	@$(PYTHON) tools/bootstrap.py soak -- $(ARGS)
 drill:

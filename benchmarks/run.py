@@ -1,4 +1,4 @@
-"""`make bench`: zfoo_py beside hand-written asyncio + msgpack, in turn, in one run, as medians and ratios.
+"""`make bench`: zfoo_py beside raw sockets, hand-written asyncio + msgpack and other libraries, in one run, as ratios.
 
     W1   one blocking ask at a time          W1a  one awaited ask at a time
     W2   256 asks outstanding, one session   W3   16 blocking threads
@@ -11,6 +11,7 @@ wake-ups of a sleeping core. Only ratios within one run mean something; benchmar
 from __future__ import annotations
 
 import argparse
+import importlib
 import importlib.metadata
 import json
 import os
@@ -24,17 +25,26 @@ import tempfile
 import time
 from pathlib import Path
 from statistics import median
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import psutil
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
+from limits import raise_descriptors  # noqa: E402 - beside this file
+from workloads import DESCRIPTORS  # noqa: E402
+
 from zfoo_py import __version__ as VERSION  # noqa: E402, N812 - found only now, also where it is not installed
 
-ADAPTERS = ("raw_msgpack", "zfoo_py")
-BASE = ADAPTERS[0]
+OURS = "zfoo_py"
+BASE = "raw_msgpack"
+ADAPTERS = ("raw_socket", BASE, OURS)
+# With --peers. (nats needs a server that is no Python package; it is not measured.)
+PEERS = ("pyzmq", "pyzmq_asyncio", "pyro5", "thriftpy2_sync", "thriftpy2_aio", "rpyc", "grpc_aio", "grpc_sync")
 WORKS = ("W1.same", "W1", "W1a.same", "W1a", "W2", "W3", "W4", "W5")
 # A process that serves is up within a second; on a busy machine it may take longer.
 START_LIMIT_S = 30.0
@@ -57,6 +67,27 @@ def on_core(core: int | None) -> dict[str, Any]:
     return {"preexec_fn": lambda: os.sched_setaffinity(0, {core})} if core is not None else {}
 
 
+def module_of(adapter: str) -> str:
+    """Return the name that workloads.py imports it by."""
+    return f"peers.{adapter}" if adapter in PEERS else adapter
+
+
+def works_of(adapter: str) -> tuple[str, ...]:
+    """Return the works that an adapter can do.
+
+    Raises:
+        ImportError: its library is not installed.
+    """
+    module = importlib.import_module(module_of(adapter) if adapter in PEERS else f"{adapter}_adapter")
+    works: tuple[str, ...] = getattr(module, "WORKS", WORKS)
+    return works
+
+
+def dists_of(adapter: str) -> list[str]:
+    found: list[str] = importlib.import_module(module_of(adapter)).DIST
+    return found
+
+
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as found:
         port: int = found.getsockname()[1]
@@ -70,7 +101,7 @@ class Server:
         self.adapter = adapter
         self.port = free_port()
         self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed with the server
-        words = [sys.executable, str(HERE / "workloads.py"), "serve", adapter, str(self.port)]
+        words = [sys.executable, str(HERE / "workloads.py"), "serve", module_of(adapter), str(self.port)]
         self.process = subprocess.Popen(words, stdout=self.log, stderr=self.log, **on_core(core))
 
     def __enter__(self) -> Self:
@@ -105,7 +136,7 @@ class Server:
 
 def measure(server: Server, works: list[str], cap_s: float, core: int | None) -> dict[str, Row]:
     """Run works against a server; return their rows."""
-    words = [sys.executable, str(HERE / "workloads.py"), "measure", server.adapter, str(server.port)]
+    words = [sys.executable, str(HERE / "workloads.py"), "measure", module_of(server.adapter), str(server.port)]
     words += ["--works", ",".join(works), "--cap", str(cap_s), "--server-pid", str(server.process.pid)]
     limit_s = 60 + 4 * cap_s * len(works)
     done = subprocess.run(words, capture_output=True, text=True, timeout=limit_s, check=False, **on_core(core))
@@ -120,7 +151,15 @@ def measure_idle(adapter: str, sessions: int, core: int | None) -> Row:
     with Server(adapter, core) as server:
         measure(server, ["W1"], 0.3, core)
         before_kib = server.rss_kib()
-        words = [sys.executable, str(HERE / "workloads.py"), "idle", adapter, str(server.port), "--n", str(sessions)]
+        words = [
+            sys.executable,
+            str(HERE / "workloads.py"),
+            "idle",
+            module_of(adapter),
+            str(server.port),
+            "--n",
+            str(sessions),
+        ]
         with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
             assert holder.stdin is not None
             assert holder.stdout is not None
@@ -162,62 +201,70 @@ def figure(work: str) -> str:
     return "kib_per_session" if work == "W5" else "asks_per_s"
 
 
-def column(rounds: list[dict[str, dict[str, Row]]], adapter: str, work: str, key: str) -> list[float]:
-    """Return one figure of every round."""
-    return [one[adapter][work][key] for one in rounds if work in one.get(adapter, {})]
-
-
-def summary(rounds: list[dict[str, dict[str, Row]]], works: list[str]) -> dict[str, dict[str, Any]]:
-    """Return for each work the medians of each adapter, and of the ratios within each round."""
-    found: dict[str, dict[str, Any]] = {}
+def summary(rounds: list[dict[str, dict[str, Row]]], works: list[str]) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return for each work and adapter medians, and ratios within each round: to the base, and of ours to it."""
+    found: dict[str, dict[str, dict[str, Any]]] = {}
     for work in works:
-        if not column(rounds, BASE, work, figure(work)):
-            continue
-        adapters = {
-            name: {key: median(column(rounds, name, work, key)) for key in rounds[0][name][work]} for name in ADAPTERS
-        }
-        ratios = [one[ADAPTERS[1]][work][figure(work)] / one[BASE][work][figure(work)] for one in rounds]
-        foreign = [one[name][work].get("foreign_cores", 0.0) for one in rounds for name in ADAPTERS]
-        found[work] = {
-            **adapters,
-            "ratio": median(ratios),
-            "ratio_from": min(ratios),
-            "ratio_to": max(ratios),
-            "foreign_cores": max(foreign),
-        }
-    return found
+        key = figure(work)
+        found[work] = {}
+        for name in rounds[0]:
+            rows = [one[name][work] for one in rounds if work in one[name]]
+            if not rows:
+                continue
+            figures: dict[str, Any] = {one: median(row[one] for row in rows) for one in rows[0]}
+            values = [row[key] for row in rows]
+            figures |= {"least": min(values), "greatest": max(values)}
+            figures["foreign_cores"] = max(row.get("foreign_cores", 0.0) for row in rows)
+            for of, by, what in ((name, BASE, "to_base"), (OURS, name, "ours_to_it")):
+                pairs = [(one[of].get(work), one[by].get(work)) for one in rounds if of in one and by in one]
+                ratios = [mine[key] / other[key] for mine, other in pairs if mine and other]
+                if ratios:
+                    figures[what] = [median(ratios), min(ratios), max(ratios)]
+            found[work][name] = figures
+    return {work: rows for work, rows in found.items() if rows}
 
 
-def show(found: dict[str, dict[str, Any]], options: argparse.Namespace) -> None:
-    """Print the table."""
-    head = ["work", *ADAPTERS, f"ratio to {BASE}", "p50 µs", "p99 µs", "CPU µs client + server"]
-    lines = [head]
-    for work, one in found.items():
-        unit = " KiB/session" if work == "W5" else "/s"
-        digits = 1 if work == "W5" else 0
-        line = [work, *(f"{one[name][figure(work)]:,.{digits}f}{unit}" for name in ADAPTERS)]
+def spread(ratios: list[float] | None) -> str:
+    return "" if not ratios else f"{ratios[0]:.2f} ({ratios[1]:.2f}-{ratios[2]:.2f})"
+
+
+def show(found: dict[str, dict[str, dict[str, Any]]], options: argparse.Namespace) -> None:
+    """Print a table for each work."""
+    for work, rows in found.items():
+        unit, scale = "asks/s", 1.0
         if work == "W4":
-            line[1:] = [f"{one[name]['asks_per_s'] * 65536 / 1e6:,.0f} MB/s" for name in ADAPTERS]
-        mark = " *" if one["foreign_cores"] > FOREIGN_CORES else ""
-        line.append(f"{one['ratio']:.2f} ({one['ratio_from']:.2f}-{one['ratio_to']:.2f}){mark}")
-        if work != "W5":
-            line += [" / ".join(f"{one[name][key]:,.0f}" for name in ADAPTERS) for key in ("p50_us", "p99_us")]
-            costs = [f"{one[name]['client_cpu_us']:.1f} + {one[name]['server_cpu_us']:.1f}" for name in ADAPTERS]
-            line.append(" / ".join(costs))
-        lines.append(line + [""] * (len(head) - len(line)))
-    widths = [max(len(line[place]) for line in lines) for place in range(len(head))]
-    for line in lines:
-        print("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
-    print(f"\nmedians of {options.rounds} rounds, each work at most {options.cap} s; W5 with {options.idle} sessions")
-    if any(one["foreign_cores"] > FOREIGN_CORES for one in found.values()):
+            unit, scale = "MB/s each way", 65536 / 1e6
+        elif work == "W5":
+            unit = "KiB a session"
+        digits = 1 if work == "W5" else 0
+        lines = [[work, unit, f"x {BASE}", f"{OURS} / it", "p50 µs", "p99 µs", "CPU µs client + server"]]
+        for name, one in sorted(rows.items(), key=lambda item: item[1][figure(work)], reverse=work != "W5"):
+            values = [f"{one[key] * scale:,.{digits}f}" for key in (figure(work), "least", "greatest")]
+            mark = " *" if one["foreign_cores"] > FOREIGN_CORES else ""
+            line = [name, f"{values[0]} ({values[1]}-{values[2]}){mark}", spread(one.get("to_base"))]
+            line.append(spread(one.get("ours_to_it")) if name != OURS else "")
+            if work != "W5":
+                line += [f"{one['p50_us']:,.0f}", f"{one['p99_us']:,.0f}"]
+                line.append(f"{one['client_cpu_us']:.1f} + {one['server_cpu_us']:.1f}")
+            lines.append(line + [""] * (len(lines[0]) - len(line)))
+        widths = [max(len(line[place]) for line in lines) for place in range(len(lines[0]))]
+        for line in lines:
+            print("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
+        print()
+    print(
+        f"medians (least-greatest) of {options.rounds} rounds, each work at most {options.cap} s; ratios within a round"
+    )
+    if "W5" in found:
+        print(f"W5 with {options.idle} sessions; this process may open {raise_descriptors(DESCRIPTORS):,} descriptors")
+    if any(one["foreign_cores"] > FOREIGN_CORES for rows in found.values() for one in rows.values()):
         print(f"* other processes took more than {FOREIGN_CORES} cores in a round: run it again on a quiet machine")
     if not CAN_PIN:
         print("this system cannot pin processes to cores: the scheduler's choice is in the figures, .same is left out")
 
 
-def machine() -> dict[str, Any]:
+def machine(dists: Iterable[str] = ()) -> dict[str, Any]:
     """Return what the figures were measured on."""
-    names = ("pykka", "msgpack", "msgspec", "uvloop")
+    names = ("pykka", "msgpack", "msgspec", "uvloop", *dists)
     return {
         "python": platform.python_version(),
         "system": platform.platform(),
@@ -235,6 +282,18 @@ def cpu_name() -> str:
     return names[0] if names else platform.processor()
 
 
+def chosen(options: argparse.Namespace) -> dict[str, list[str]]:
+    """Return adapter → its works; a peer that is not installed is left out, and named."""
+    works = options.only.split(",") if options.only else list(WORKS)
+    found = {}
+    for name in (*ADAPTERS, *(PEERS if options.peers else ())):
+        try:
+            found[name] = [work for work in works if work in works_of(name)]
+        except ImportError as error:
+            print(f"{name} is left out: {error}", file=sys.stderr)
+    return {name: works for name, works in found.items() if works}
+
+
 def main() -> int:
     """Measure, print, and write the rows if asked for."""
     lines = (__doc__ or "").splitlines()
@@ -242,30 +301,44 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3, help="of all works (default: 3)")
     parser.add_argument("--cap", type=float, default=2.0, metavar="S", help="seconds per work at most (default: 2)")
     parser.add_argument("--only", metavar="WORK,...", help=f"of {', '.join(WORKS)} (default: all)")
+    parser.add_argument("--peers", action="store_true", help=f"also {', '.join(PEERS)} (default: not)")
     parser.add_argument("--idle", type=int, default=1000, metavar="N", help="sessions of W5 (default: 1000)")
     parser.add_argument("--json", metavar="FILE", help="write every row of every round (default: none)")
+    parser.add_argument("--plot", metavar="FILE.png", help="draw the ratios as bars (default: not)")
     options = parser.parse_args()
     works = options.only.split(",") if options.only else list(WORKS)
     if unknown := set(works) - set(WORKS):
         parser.error(f"there is no work {', '.join(sorted(unknown))}; there are {', '.join(WORKS)}")
     if options.rounds < 1 or options.cap <= 0 or options.idle < 1:
         parser.error("--rounds, --cap and --idle must be greater than 0")
+    raise_descriptors(DESCRIPTORS)
+    adapters = chosen(options)
     rounds: list[dict[str, dict[str, Row]]] = []
+    names = list(adapters)
     for number in range(options.rounds):
-        order = ADAPTERS if number % 2 == 0 else ADAPTERS[::-1]
         rows = {}
-        for adapter in order:
+        for adapter in names if number % 2 == 0 else names[::-1]:
             print(f"round {number + 1} of {options.rounds}: {adapter}", file=sys.stderr, flush=True)
-            rows[adapter] = one_round(adapter, works, options)
-        rounds.append(rows)
+            try:
+                rows[adapter] = one_round(adapter, adapters[adapter], options)
+            except SystemExit as error:
+                if adapter not in PEERS:
+                    raise
+                print(f"{adapter} is left out of this round: {error}", file=sys.stderr)
+                rows[adapter] = {}
+        rounds.append({name: rows[name] for name in names})
     found = summary(rounds, works)
     show(found, options)
-    about = machine()
+    about = machine(sorted({dist for name in names if name in PEERS for dist in dists_of(name)}))
     print(", ".join(f"{key} {value}" for key, value in about.items() if key != "versions"))
     print(", ".join(f"{name} {version}" for name, version in about["versions"].items()))
     if options.json:
         text = json.dumps({"machine": about, "options": vars(options), "summary": found, "rounds": rounds}, indent=1)
         Path(options.json).write_text(text + "\n", encoding="utf-8")
+    if options.plot:
+        from plot import draw_bars  # noqa: PLC0415 - only who draws has matplotlib
+
+        draw_bars(options.plot, found, f"{about['processor']}, {about['cores']} cores, Python {about['python']}")
     return 0
 
 

@@ -17,6 +17,7 @@ import os
 import resource
 import sys
 import threading
+from collections import deque
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -28,12 +29,16 @@ if TYPE_CHECKING:
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from limits import raise_descriptors
+
 # Work → asks at most; the time limit usually comes first. A tenth of it, at most so many, warms up before.
 ASKS = {"W1": 200_000, "W1a": 200_000, "W2": 1_000_000, "W3": 400_000, "W4": 50_000}
 WARM_UP_ASKS = 2_000
 # Work → asks outstanding.
 OUTSTANDING = {"W1a": 1, "W2": 256, "W4": 16}
 THREADS = 16
+# A server holds the sessions of W5 and some; the hard limit may be less, and `run.py` says what was got.
+DESCRIPTORS = 25_000
 BLOB = os.urandom(64 * 1024)  # random, so that nothing gains by compressing
 
 
@@ -130,27 +135,69 @@ class Meter:
         }
 
 
+def ask_pipelined(client: Any, numbers: Numbers, outstanding: int) -> None:
+    """Keep so many asks on their way over one connection, without a thread for each."""
+    on_their_way: deque[tuple[int, float, Any]] = deque()
+
+    def take() -> bool:
+        number, begun, handle = on_their_way.popleft()
+        got = client.result(handle)
+        if got != number:
+            raise wrong(got, number)
+        return numbers.done(begun)
+
+    for number in numbers:
+        if len(on_their_way) >= outstanding and take():
+            break
+        on_their_way.append((number, perf_counter(), client.submit(number)))
+    while on_their_way:
+        take()
+
+
+def blob_blocking(blob: Callable[[bytes], bytes], numbers: Numbers) -> None:
+    for _ in numbers:
+        begun = perf_counter()
+        got = blob(BLOB)
+        is_over = numbers.done(begun)
+        if got != BLOB:
+            raise wrong(got, BLOB)
+        if is_over:
+            return
+
+
 def measure_blocking(adapter: Any, port: int, work: str, cap_s: float, meter: Meter) -> dict[str, float]:
-    threads = THREADS if work == "W3" else 1
-    count = threads if not getattr(adapter.SyncClient, "SHARED", False) else 1
-    clients = [adapter.SyncClient(port) for _ in range(count)]
+    """W1 and W3; W2 and W4 of a peer that cannot await: pipelined if it can, else with a thread for each ask."""
+    kind = adapter.SyncClient
+    is_pipelined = work == "W2" and hasattr(kind, "submit")
+    threads = 1 if is_pipelined or work == "W1" else OUTSTANDING.get(work, THREADS)
+    clients = [kind(port) for _ in range(1 if getattr(kind, "SHARED", False) else threads)]
+
+    def ask(client: Any, numbers: Numbers) -> None:
+        if is_pipelined:
+            ask_pipelined(client, numbers, OUTSTANDING[work])
+        elif work == "W4":
+            blob_blocking(client.blob, numbers)
+        else:
+            ask_blocking(client.echo, numbers)
+
     try:
         for client in clients:
-            ask_blocking(client.echo, Numbers(WARM_UP_ASKS // count, cap_s / 4))
+            ask(client, Numbers(WARM_UP_ASKS // len(clients), cap_s / 4))
         numbers = Numbers(ASKS[work], cap_s)
         if threads == 1:
             with meter:
-                ask_blocking(clients[0].echo, numbers)
+                ask(clients[0], numbers)
             return meter.row(numbers)
         failures: list[BaseException] = []
 
-        def ask(client: Any) -> None:
+        def ask_in_thread(client: Any) -> None:
             try:
-                ask_blocking(client.echo, numbers)
+                ask(client, numbers)
             except BaseException as error:  # noqa: BLE001 - raised below, in the main thread
                 failures.append(error)
 
-        asking = [threading.Thread(target=ask, args=(clients[number % count],)) for number in range(threads)]
+        places = (clients[number % len(clients)] for number in range(threads))
+        asking = [threading.Thread(target=ask_in_thread, args=(client,)) for client in places]
         with meter:
             for thread in asking:
                 thread.start()
@@ -189,7 +236,7 @@ def measure(adapter: Any, port: int, works: list[str], cap_s: float, server_pid:
     """Print one JSON line per work."""
     for work in works:
         meter = Meter(server_pid)
-        if work in OUTSTANDING:
+        if work in OUTSTANDING and hasattr(adapter, "AsyncClient"):
             row = adapter.run(measure_awaiting(adapter, port, work, cap_s, meter))
         else:
             row = measure_blocking(adapter, port, work, cap_s, meter)
@@ -207,7 +254,9 @@ def main() -> None:
     parser.add_argument("--server-pid", type=int, default=0)
     parser.add_argument("--n", type=int, default=0)
     options = parser.parse_args()
-    adapter = importlib.import_module(f"{options.adapter}_adapter")
+    name = options.adapter if "." in options.adapter else f"{options.adapter}_adapter"
+    adapter = importlib.import_module(name)
+    raise_descriptors(2 * options.n + 1024 if options.role == "idle" else DESCRIPTORS)
     if options.role == "serve":
         adapter.serve(options.port)
     elif options.role == "measure":

@@ -7,6 +7,7 @@ tools/quick_start.py (tests/tools/test_quick_start.py).
 
 from __future__ import annotations
 
+import argparse
 import builtins
 import os
 import re
@@ -229,6 +230,8 @@ def test_the_errors_and_events_named_exist():
 def option_strings(parser):
     """Return the options of a command, and of the commands below it."""
     for action in parser._actions:
+        if action.help == argparse.SUPPRESS:  # between processes of ours
+            continue
         yield from action.option_strings
         if isinstance(action.choices, dict):
             for below in action.choices.values():

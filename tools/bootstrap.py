@@ -3,7 +3,8 @@
 
     python3 tools/bootstrap.py cluster --json        the same as: make cluster ARGS="--json"
 
-Targets: install, cluster, test, check, bench, soak, drill, ci-short. What follows the target goes to its program.
+Targets: install, cluster, test, check, bench, bench-ring, bench-growth, bench-sessions, bench-kinds, soak, drill,
+ci-short. What follows the target goes to its program.
 
 Standard library only. This file parses and runs on Python 3.8, so that a machine with an old Python gets a
 sentence instead of a SyntaxError. The project itself needs Python 3.11 or newer: this interpreter if it is,
@@ -40,13 +41,18 @@ TARGETS: Dict[str, Tuple[str, ...]] = {
     "test": ("tests", "story", *EXTRAS),
     "check": ("tests", "lint", "bench", "story", "plot", *EXTRAS),  # mypy reads whatever is imported anywhere
     "bench": ("bench",),
+    "bench-ring": ("bench",),
+    "bench-growth": ("bench",),
+    "bench-sessions": ("bench",),
+    "bench-kinds": ("bench",),
     "soak": ("bench",),
     "drill": ("bench",),
     "ci-short": (),
 }
 # Programs that a person watches: paths given to them are meant from where the person stands, and they draw with
 # `--plot`. matplotlib and what it needs are 30 MB, so only who draws gets them.
-PROGRAMS = ("cluster", "bench", "soak")
+BENCHMARKS = ("bench", "bench-ring", "bench-growth", "bench-sessions", "bench-kinds")
+PROGRAMS = ("cluster", "soak", *BENCHMARKS)
 # Longest wait for a candidate to say its version; a pyenv shim on a cold disk needs about half a second.
 PROBE_TIMEOUT_S = 20
 NETWORK_SIGNS = (
@@ -294,7 +300,8 @@ def install(environment: Environment, target: str, groups: Sequence[str]) -> Non
 def groups_of(target: str, args: Sequence[str]) -> Tuple[str, ...]:
     """Return the groups and extras that a target needs with these arguments."""
     draws = target in PROGRAMS and any(arg.split("=")[0] == "--plot" for arg in args)
-    return TARGETS[target] + (("plot",) if draws else ())
+    compares = target == "bench" and "--peers" in args
+    return TARGETS[target] + (("plot",) if draws else ()) + (("peers",) if compares else ())
 
 
 def commands(environment: Environment, target: str, args: Sequence[str]) -> List[List[str]]:
@@ -317,6 +324,10 @@ def commands(environment: Environment, target: str, args: Sequence[str]) -> List
             [python, "-m", "pytest", "-q", "tests/test_architecture.py"],
         ],
         "bench": [[python, str(root / "benchmarks" / "run.py"), *args]],
+        "bench-ring": [[python, str(root / "benchmarks" / name), *args] for name in ("ring.py", "balance.py")],
+        "bench-growth": [[python, str(root / "benchmarks" / "growth.py"), *args]],
+        "bench-sessions": [[python, str(root / "benchmarks" / "sessions.py"), *args]],
+        "bench-kinds": [[python, str(root / "benchmarks" / "kinds.py"), *args]],
         "soak": [[python, "-m", "samples.soak", *args]],
         "drill": [[python, "-m", "samples.drill", *args]],
         "ci-short": [[python, "-m", "tools.ci_short", *args]],

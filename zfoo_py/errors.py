@@ -287,9 +287,7 @@ class AskCycleError(CallError):
         sid: int | None = None,
     ) -> None:
         self.path = tuple(path)
-        super().__init__(
-            message, may_have_run=may_have_run, module=module, packet=packet, provider=provider, sid=sid
-        )
+        super().__init__(message, may_have_run=may_have_run, module=module, packet=packet, provider=provider, sid=sid)
 
 
 class RemoteError(CallError):

@@ -13,7 +13,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "tools" / "bootstrap.py"
-TARGETS = ("install", "cluster", "test", "check", "bench", "soak", "drill", "ci-short")
+BENCHMARKS = ("bench", "bench-ring", "bench-growth", "bench-sessions", "bench-kinds")
+TARGETS = ("install", "cluster", "test", "check", *BENCHMARKS, "soak", "drill", "ci-short")
 PYTHON = sys.executable  # the fixture `machine` hides it
 
 
@@ -79,6 +80,7 @@ def test_each_make_target_is_one_line_over_it():
 def test_its_targets_need_groups_that_pyproject_has(bootstrap):
     pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     groups, extras = set(pyproject["dependency-groups"]), set(pyproject["project"]["optional-dependencies"])
+    groups.remove("peers")  # only who compares gets them
     assert set(bootstrap.TARGETS) == set(TARGETS)
     assert set(bootstrap.EXTRAS) == extras
     assert not groups & extras, "both are read into one table"
@@ -91,11 +93,16 @@ def test_who_only_watches_the_cluster_gets_no_packages_of_tests_benchmarks_and_p
     assert bootstrap.groups_of("cluster", ["--json", "--trace", "plot"]) == ("story",)
 
 
-@pytest.mark.parametrize("target", ["cluster", "bench", "soak"])
+@pytest.mark.parametrize("target", ["cluster", "bench", "bench-growth", "soak"])
 @pytest.mark.parametrize("args", [["--plot", "out"], ["--json", "--plot=out"]])
 def test_who_draws_gets_the_group_for_plots_too(bootstrap, target, args):
     assert bootstrap.groups_of(target, args) == (*bootstrap.TARGETS[target], "plot")
     assert "plot" not in bootstrap.groups_of("test", args)
+
+
+def test_who_compares_gets_the_peers(bootstrap):
+    assert bootstrap.groups_of("bench", ["--peers", "--rounds", "1"]) == ("bench", "peers")
+    assert bootstrap.groups_of("bench-ring", ["--peers"]) == ("bench",)
 
 
 def test_ci_ends_with_the_tests():
