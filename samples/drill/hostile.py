@@ -222,7 +222,7 @@ async def lengths(stage: Stage) -> Figure:
     "H5",
     "{slow_peers} connections that say a byte each {drip_s} s, half before the Hello, half in mid-frame; time-out of "
     "the Hello {hello_s} s, heartbeat {heartbeat_s} + {heartbeat_s} s",
-    "all closed ≤ {slow_gone_s} s; good client's p99 ≤ twice that before (or ≤ 10 ms)",
+    "all closed ≤ {slow_gone_s} s; good client's p99 (of quarter seconds, median) ≤ twice that before (or ≤ 10 ms)",
 )
 async def slowloris(stage: Stage) -> Figure:
     """H5."""
