@@ -209,12 +209,12 @@ async def clock_set(stage: Stage) -> Figure:
     """F9: by replacing what reads the wall clock in the members, which needs no root."""
     beat: dict[str, Any] = {"heartbeat_interval_s": 0.5, "heartbeat_timeout_s": 0.5}
     providers = await stage.members("p1", "p2", provides=("work", "orders"), **beat)
-    relay = await stage.member("relay", "orders", consumes=("work",), ask_timeout_s=1.0, **beat)
+    relay = await stage.member("relay", "orders", consumes=("work",), ask_timeout_s=1.5, **beat)
     orders = [await stage.consume("orders", addresses=(one.address,)) for one in (*providers, relay)]
     texts: list[str] = []
 
     async def ask(key: str) -> None:
-        answer = await orders[-1].consumer.async_ask(RelayAsk(key, "sleep", 0.5))
+        answer = await orders[-1].consumer.async_ask(RelayAsk(key, "sleep", 1.2))
         texts.append(answer.text)
 
     async with asyncio.TaskGroup() as asking:
