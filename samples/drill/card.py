@@ -33,6 +33,8 @@ class Scale(msgspec.Struct, frozen=True, kw_only=True):
         asks: how many time out at once.
         flood_timeout_s: of asks that are to time out.
         late_s: how late their answers come.
+        stopped_s: how long a consumer stands still.
+        forks: children of one member.
     """
 
     name: str
@@ -50,6 +52,8 @@ class Scale(msgspec.Struct, frozen=True, kw_only=True):
     asks: int
     flood_timeout_s: float
     late_s: float
+    stopped_s: float
+    forks: int
 
 
 SHORT = Scale(
@@ -68,6 +72,8 @@ SHORT = Scale(
     asks=100_000,
     flood_timeout_s=1.0,
     late_s=2.0,
+    stopped_s=4.0,
+    forks=50,
 )
 FULL = Scale(
     name="full",
@@ -85,6 +91,8 @@ FULL = Scale(
     asks=100_000,
     flood_timeout_s=3.0,
     late_s=4.0,
+    stopped_s=60.0,
+    forks=1_000,
 )
 
 

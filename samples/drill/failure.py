@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
+from contextlib import suppress
+from typing import Any
 
 from samples.drill.card import Figure, row
 from samples.drill.load import Load
-from samples.drill.packets import KillAsk, LookAsk, RelayAsk, WorkAsk
+from samples.drill.packets import ClockAsk, KillAsk, LookAsk, RelayAsk, WorkAsk
 from samples.drill.stage import Members, Stage, TooLateError, until
 from zfoo_py import CallError, RemoteError, ZfooError
 
@@ -18,6 +20,7 @@ F1_LAST_ERROR_MS = 200.0
 F2_SLACK_S = 0.5
 F3_BACK_S = 5.0
 F7_BACK_S = 3.0
+F8_BACK_S = 5.0
 F7_CONSUMERS = 50
 F10_ANSWER_MS = 50.0
 F11_RESTORED_S = 1.0
@@ -147,6 +150,83 @@ async def restarted(stage: Stage) -> Figure:
         f"all back after {back_s:.2f} s; {len(came)} connects, at most {busiest} in 1 s, spread over {spread_s:.2f} s",
         back_s <= F7_BACK_S and busiest <= F7_CONSUMERS and spread_s >= 0.2 * min(back_s, F7_BACK_S),
     )
+
+
+@row(
+    "F8",
+    "a consumer process with 50 asks in flight stands still for {stopped_s} s and goes on; heartbeat {heartbeat_s} s, "
+    "wait {heartbeat_s} s",
+    "every ask ends; then at most one session to each provider, nothing pending, all keys answered ≤ 5 s",
+)
+async def consumer_stopped(stage: Stage) -> Figure:
+    """F8: the relay is harmed; its providers say how many sessions they have."""
+    beat: dict[str, Any] = {
+        "heartbeat_interval_s": stage.scale.heartbeat_s,
+        "heartbeat_timeout_s": stage.scale.heartbeat_s,
+    }
+    providers = await stage.members("p1", "p2", provides=("work", "orders"), **beat)
+    relay = await stage.member("relay", "orders", consumes=("work",), **beat)
+    node = await stage.consume("orders", addresses=(relay.address,), **beat)
+    looks = [await stage.consume("orders", addresses=(one.address,)) for one in providers]
+
+    async def sessions() -> list[int]:
+        return [(await look.consumer.async_ask(LookAsk(), key=None)).sessions for look in looks]
+
+    async def relayed() -> int:
+        asks = [node.consumer.async_ask(RelayAsk(f"k{number}"), timeout_s=1.0) for number in range(100)]
+        answers = await asyncio.gather(*asks, return_exceptions=True)
+        return sum(isinstance(answer, BaseException) or not answer.served_by for answer in answers)
+
+    await relayed()
+    before = await sessions()
+    asks = [node.consumer.async_ask(RelayAsk(f"k{number}", "sleep", 0.5)) for number in range(50)]
+    await asyncio.sleep(0.1)
+    relay.stop()
+    await asyncio.sleep(stage.scale.stopped_s)
+    open_yet = sum(not ask.done() for ask in asks)
+    relay.cont()
+    continued_s = time.monotonic()
+    wrong = 100
+    while wrong and time.monotonic() < continued_s + 10.0:
+        with suppress(ZfooError):
+            wrong = await relayed()
+    back_s = time.monotonic() - continued_s
+    await asyncio.sleep(1.0)
+    after, looked = await sessions(), await node.consumer.async_ask(LookAsk(), key=None)
+    return Figure(
+        f"{open_yet} of 50 asks open when it went on; all keys answered {back_s:.2f} s later; sessions of the "
+        f"providers {before} before, {after} after; {looked.pending} pending, {looked.in_work - 1} in work",
+        not open_yet and not wrong and back_s <= F8_BACK_S and after == before and not looked.pending,
+    )
+
+
+@row(
+    "F9",
+    "the wall clock of every member is set an hour forth, two back, and right again, under 100 asks/s through a relay",
+    "0 errors: nothing expires early or hangs",
+)
+async def clock_set(stage: Stage) -> Figure:
+    """F9: by replacing what reads the wall clock in the members, which needs no root."""
+    beat: dict[str, Any] = {"heartbeat_interval_s": 0.5, "heartbeat_timeout_s": 0.5}
+    providers = await stage.members("p1", "p2", provides=("work", "orders"), **beat)
+    relay = await stage.member("relay", "orders", consumes=("work",), ask_timeout_s=1.5, **beat)
+    orders = [await stage.consume("orders", addresses=(one.address,)) for one in (*providers, relay)]
+    texts: list[str] = []
+
+    async def ask(key: str) -> None:
+        answer = await orders[-1].consumer.async_ask(RelayAsk(key, "sleep", 1.2))
+        texts.append(answer.text)
+
+    async with asyncio.TaskGroup() as asking:
+        for off_s in (0.0, 3600.0, -3600.0, 0.0):
+            for one in orders:
+                await one.consumer.async_ask(ClockAsk(off_s), key=None)
+            for number in range(15):  # for longer than a heartbeat, its wait, or an ask may take
+                for each in range(10):
+                    asking.create_task(ask(f"k{off_s}-{number}-{each}"))
+                await asyncio.sleep(0.1)
+    wrong = [text for text in texts if text]
+    return Figure(f"{len(wrong)} of {len(texts)} asks failed {wrong[:1]}", not wrong and len(texts) == 600)
 
 
 @row(

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-import struct
 import time
-from contextlib import suppress
 
 from samples.drill.card import Figure, row
-from samples.drill.packets import TABLE, Answered, FloodAsk, FloodLookAsk, LookAsk, RelayAsk, WorkAsk
+from samples.drill.hostile import Stranger, codec
+from samples.drill.packets import Answered, FloodAsk, FloodLookAsk, LookAsk, RelayAsk, WorkAsk
 from samples.drill.stage import Stage
 from samples.drill.watched import Watched, settled
-from zfoo_py import ZfooError
-from zfoo_py.testing import Client
+from zfoo_py.protocol.attachment import CLIENT_KEYED
 
 __all__: list[str] = []
 
@@ -21,8 +18,6 @@ M2_RELAYED = 500
 M3_RSS_MIB = 8.0
 M3_WARM = 300
 AT_ONCE = 16
-# With this linger a close is a reset.
-RESETS = struct.pack("ii", 1, 0)
 
 
 @row(
@@ -97,7 +92,7 @@ async def come_and_go(stage: Stage) -> Figure:
         for number in numbers:
             try:
                 await cycle(member.address, number)
-            except (OSError, TimeoutError, ZfooError):
+            except (OSError, TimeoutError, asyncio.IncompleteReadError):
                 failed += 1
 
     await cycles(list(range(M3_WARM)))
@@ -114,16 +109,15 @@ async def come_and_go(stage: Stage) -> Figure:
 
 async def cycle(address: str, number: int) -> None:
     """Come, ask once, go."""
-    client = await Client.connect(address, table=TABLE)
+    stranger = await Stranger.connect(address, hello=True)
     try:
-        answer = await client.ask(WorkAsk(f"k{number}", size=200), Answered, lane=number)
-        if answer.key != f"k{number}":
-            raise ZfooError(answer.key)
+        ask = codec.encode(WorkAsk(f"k{number}", size=200))
+        stranger.say(codec.ask_frame(ask, 1, CLIENT_KEYED, number, 3000))
+        async with asyncio.timeout(3.0):
+            answer = await stranger.packet()
+        if not isinstance(answer, Answered) or answer.key != f"k{number}":
+            raise OSError(answer)
         if number % 3 == 0:
-            writer = client._writer  # noqa: SLF001 - a client has no way to break its connection
-            sock: socket.socket = writer.get_extra_info("socket")
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESETS)
-            writer.transport.abort()
+            stranger.reset()
     finally:
-        with suppress(OSError):
-            await client.close()
+        await stranger.end()

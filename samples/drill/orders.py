@@ -7,7 +7,9 @@ import os
 import threading
 import time
 import warnings
+from array import array
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from samples.drill.load import percentile
@@ -46,8 +48,6 @@ __all__ = ["Crowd", "Flood", "Links", "Orders"]
 
 # An ask of a chain that finds no end but its deadline.
 CHAIN_TIMEOUT_S = 2.0
-# So many asks of a flood are made before anything else may happen on its loop.
-BATCH_ASKS = 500
 # A child that has not ended by then hangs.
 CHILD_END_S = 5.0
 
@@ -67,59 +67,47 @@ class Flood:
     def __init__(self, node: Node, order: FloodAsk) -> None:
         self._node = node
         self._order = order
-        self._lock = threading.Lock()
         self._ends: Counter[str] = Counter()
-        self._refused_ms: list[float] = []
+        self._refused_ms = array("d")
         self._made = 0
         self._until_s = time.monotonic() + order.seconds if order.seconds else float("inf")
-        self._threads = [threading.Thread(target=self._in_thread, daemon=True) for _ in range(order.threads)]
-        for thread in self._threads:
-            thread.start()
-        self._task = None if self._threads else asyncio.create_task(self._on_loop(), name="flood")
+        self._task = asyncio.create_task(self._run(), name="flood")
 
-    async def _on_loop(self) -> None:
+    async def _run(self) -> None:
         while self._batch():  # noqa: ASYNC110 - it waits for nothing
             await asyncio.sleep(0)
 
-    def _in_thread(self) -> None:
-        while self._batch():
-            time.sleep(0)
-
     def _batch(self) -> bool:
         order, consumer = self._order, self._node.consumer
-        for _ in range(BATCH_ASKS):
+        for _ in range(order.batch):
             if order.asks and self._made >= order.asks:
                 return False
             self._made += 1
-            key = f"flood-{self._made}"
+            key = f"flood-{self._made % order.keys}"
             begun_s = time.monotonic()
-            if order.notes and self._made % 2:
+            if order.note_every and not self._made % order.note_every:
                 future: Any = consumer.send(WorkNote(key))
             else:
                 future = consumer.async_ask(WorkAsk(key, order.how, order.work_s), timeout_s=order.timeout_s)
-            future.add_done_callback(lambda done, key=key, begun_s=begun_s: self._ended(done, key, begun_s))
+            future.add_done_callback(partial(self._ended, key, begun_s))
         return time.monotonic() < self._until_s
 
-    def _ended(self, done: Any, key: str, begun_s: float) -> None:
+    def _ended(self, key: str, begun_s: float, done: Any) -> None:
         error = done.exception()
-        with self._lock:
-            if error is not None:
-                self._ends[type(error).__name__] += 1
-                if type(error).__name__ in {"BackpressureError", "OverloadedError"}:
-                    self._refused_ms.append((time.monotonic() - begun_s) * 1000)
-            else:
-                answer = done.result()
-                self._ends["answered" if answer is None or answer.key == key else "crossed"] += 1
+        if error is not None:
+            self._ends[type(error).__name__] += 1
+            if type(error).__name__ in {"BackpressureError", "OverloadedError"}:
+                self._refused_ms.append((time.monotonic() - begun_s) * 1000)
+        else:
+            answer = done.result()
+            self._ends["answered" if answer is None or answer.key == key else "crossed"] += 1
 
     def looked(self) -> Flooded:
         """Return what it has come to."""
-        with self._lock:
-            ends, refused_ms = dict(self._ends), list(self._refused_ms)
-        is_over = (
-            self._task.done() if self._task is not None else not any(map(threading.Thread.is_alive, self._threads))
-        )
-        p99_ms = percentile(refused_ms, 0.99)
-        return Flooded(is_over, self._made, self._made - sum(ends.values()), ends, p99_ms)
+        is_over = self._task.done()
+        refused_ms = percentile(self._refused_ms, 0.99) if is_over else 0.0  # sorting would hold the loop
+        ends = dict(self._ends)
+        return Flooded(is_over, self._made, self._made - sum(ends.values()), ends, refused_ms)
 
 
 class Crowd:

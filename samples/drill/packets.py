@@ -68,7 +68,7 @@ class BlockAsk(Ask[Answered]):
     seconds: float
 
 
-@orders.packet(2100)
+@orders.packet(2100, balance_by="key")
 class RelayAsk(Ask[Answered]):
     """Ask WorkAsk with this key, and say who answered, or the error's class and text."""
 
@@ -106,7 +106,8 @@ class LookAsk(Ask[Looked]):
 class FloodAsk(Ask[Answered]):
     """Ask `how` of the own consumer without a pause, for so long, or `asks` in all; answered when it has begun.
 
-    Every other one is a one-way packet if `notes`; `threads`: from so many threads instead of the loop.
+    `batch`: so many at once, before anything else may happen on the loop; `note_every`: each so manieth is one way;
+    `keys`: how many different ones.
     """
 
     asks: int
@@ -114,8 +115,9 @@ class FloodAsk(Ask[Answered]):
     how: str = "answer"
     work_s: float = 0.0
     timeout_s: float = 3.0
-    notes: bool = False
-    threads: int = 0
+    batch: int = 500
+    keys: int = 100_000
+    note_every: int = 0
 
 
 @orders.packet(2105)

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Callable
 from typing import Any
 
 from loguru import logger
 
-from zfoo_py import engine
+from zfoo_py import engine, fork_io
+from zfoo_py.actor import runtime
+from zfoo_py.actor.messages import CONTROL, SPECIAL
 from zfoo_py.consumer.connector_actor import ConnectorActor
 from zfoo_py.engine import Engine
 from zfoo_py.errors import DecodeError
@@ -42,10 +45,7 @@ class Patches:
 
     def turn(self, message: type, handler: Callable[..., Any]) -> None:
         """Replace how session actors handle a message."""
-        table: Any = session_actor._TURNS  # noqa: SLF001
-        before = table[message]
-        table[message] = handler
-        self._before.append((_Entry(table, message), "value", before))
+        self.put(_Entry(session_actor._TURNS, message), "value", handler)  # noqa: SLF001
 
     def undo(self) -> None:
         """Give back what was replaced."""
@@ -58,8 +58,12 @@ class _Entry:
     def __init__(self, table: Any, key: Any) -> None:
         object.__setattr__(self, "_at", (table, key))
 
+    def __getattr__(self, _name: str) -> Any:
+        table, key = object.__getattribute__(self, "_at")
+        return table[key]
+
     def __setattr__(self, _name: str, value: Any) -> None:
-        table, key = self._at  # type: ignore[attr-defined]
+        table, key = self._at
         table[key] = value
 
 
@@ -99,6 +103,17 @@ def _swallow(patches: Patches) -> None:
 def _bury(patches: Patches) -> None:
     """A core actor that has died is not started anew."""
     patches.put(Supervisor, "_respawn", _nothing)
+
+
+def _wall_clock(patches: Patches) -> None:
+    """Deadlines stand on the wall clock."""
+    init = runtime.Runtime.__init__
+
+    def by_the_wall(self: Any, *args: Any, **more: Any) -> None:
+        init(self, *args, **more)
+        self.time = lambda: time.time()  # noqa: PLW0108 - whatever it is by then
+
+    patches.put(runtime.Runtime, "__init__", by_the_wall)
 
 
 # --- H
@@ -150,6 +165,22 @@ def _talkative(patches: Patches) -> None:
     patches.put(engine, "rate_limited", lambda _, text: logger.warning(text))
 
 
+# --- O
+
+
+def _take_everything(patches: Patches) -> None:
+    """Asks in flight have no bound."""
+    patches.put(Pending, "is_full", lambda _: False)
+
+
+def _nothing_overtakes(patches: Patches) -> None:
+    """Control messages wait behind all others, of which a wake-up handles one burst."""
+    for message, kind in list(SPECIAL.items()):
+        if kind == CONTROL:
+            patches.put(_Entry(SPECIAL, message), "value", 0)
+    patches.put(runtime, "MAX_TURNS_PER_WAKE", runtime.MAX_BURST)
+
+
 # --- M
 
 
@@ -174,6 +205,18 @@ def _leave_at_once(patches: Patches) -> None:
         os._exit(0)
 
     patches.put(Node, "stop", stop)
+
+
+class _Unseen(set[Any]):
+    """Keeps nothing."""
+
+    def add(self, _: Any) -> None:
+        """Forget."""
+
+
+def _fork_unseen(patches: Patches) -> None:
+    """Nothing is done in a forked child."""
+    patches.put(fork_io, "_WATCHED", _Unseen())
 
 
 def _drain_without_limit(patches: Patches) -> None:
@@ -204,15 +247,19 @@ SABOTAGES: dict[str, Callable[[Patches], None]] = {
     "F2": _no_heartbeat,
     "F3": _dial_once,
     "F7": _dial_once,
+    "F9": _wall_clock,
     "F10": _swallow,
     "F11": _bury,
     "H1": _any_error,
     "H3": _credulous,
     "H5": _patient,
     "H7": _talkative,
+    "O1": _take_everything,
+    "O2": _nothing_overtakes,
     "M2": _never_expire,
     "M3": _keep_the_dead,
     "D1": _leave_at_once,
     "D2": _drain_without_limit,
+    "D6": _fork_unseen,
     "D8": _linger,
 }
