@@ -10,9 +10,15 @@
 ``zfoo_cluster`` is a fixture of the pytest plugin that comes with zfoo_py; elsewhere it is `cluster`.
 """
 
+from zfoo_py.testing.alive import Alive
 from zfoo_py.testing.client import Client
 from zfoo_py.testing.clock import FakeClock
 from zfoo_py.testing.cluster import Cluster, cluster
+from zfoo_py.testing.ledger import leaks
 from zfoo_py.testing.network import MemoryHost, MemoryListener, MemoryNetwork
 
-__all__ = ["Client", "Cluster", "FakeClock", "MemoryHost", "MemoryListener", "MemoryNetwork", "cluster"]
+# fmt: off
+__all__ = [
+    "Alive", "Client", "Cluster", "FakeClock", "MemoryHost", "MemoryListener", "MemoryNetwork", "cluster", "leaks",
+]
+# fmt: on
