@@ -1,0 +1,172 @@
+"""`make bench-growth`: what an ask on a cached key costs as things grow (P10).
+
+Providers 1 to 1,000, remembered keys 10 to 10^6, sessions at the server 10 to 10^4, the payload 32 bytes to 1 MiB. The
+sizes of one kind are measured in turn, round by round; one ask at a time for providers, because with more the same
+asks share ever fewer writes, which is the sockets' growth and not the balancer's; 256 outstanding for the others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import random
+import resource
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import parts as p
+
+from zfoo_py import Node, Session, packet_receiver
+
+PROVIDERS = (1, 10, 100, 1000)
+KEYS = (10, 1_000, 100_000, 1_000_000)
+SESSIONS = (10, 100, 1_000, 10_000)
+PAYLOADS = (32, 1_024, 16_384, 65_536, 262_144, 1_048_576)
+OUTSTANDING = 256
+
+
+@packet_receiver
+async def at_part_ask(_session: Session, ask: p.PartAsk) -> p.PartAnswer:
+    return p.PartAnswer(ask.id, ask.body)
+
+
+@packet_receiver
+async def at_figures_ask(session: Session, _ask: p.FiguresAsk) -> p.FiguresAnswer:
+    """Of the process."""
+    return p.FiguresAnswer(len(await session.node.sessions()), 0, 0)
+
+
+async def serve(count: int) -> None:
+    """Be so many providers, in one process, until killed."""
+    p.pin(0)
+    p.descriptors()
+    nodes = [
+        Node(
+            id=f"parts-{number}",
+            address="127.0.0.1:0",
+            provides=[p.parts],
+            receivers=[at_part_ask, at_figures_ask],
+            discovery="static",
+            max_in_work_per_session=4096,
+            max_frame_bytes=4 << 20,
+        )
+        for number in range(count)
+    ]
+    for node in nodes:
+        await node.start()
+    p.say({"addresses": [node.address for node in nodes]})
+    await asyncio.Event().wait()
+
+
+async def with_providers(addresses: list[str], seconds: float) -> p.Row:
+    async with p.consumer(addresses) as node:
+        keys = range(4096)
+        for key in keys:
+            await node.consumer.async_ask(p.PartAsk(key), key=key)
+        return await p.measure(lambda n: node.consumer.async_ask(p.PartAsk(n), key=n & 4095), 1, seconds)
+
+
+async def with_keys(address: str, count: int, seconds: float) -> p.Row:
+    """Ask for keys in random order, all of them remembered."""
+    async with p.consumer([address], max_cache_entries=2 * count) as node:
+        ask = node.consumer.async_ask
+        for begin in range(0, count, 1000):
+            await asyncio.gather(*(ask(p.PartAsk(key), key=key) for key in range(begin, min(begin + 1000, count))))
+        order = random.Random(1)
+        keys = [order.randrange(count) for _ in range(1 << 17)]
+        return await p.measure(lambda n: ask(p.PartAsk(n), key=keys[n & 0x1FFFF]), OUTSTANDING, seconds)
+
+
+async def with_payload(address: str, size: int, seconds: float) -> p.Row:
+    outstanding = max(4, min(OUTSTANDING, (1 << 20) // size))
+    body = random.Random(1).randbytes(size)
+    async with p.consumer([address], max_frame_bytes=4 << 20, outbox_limit_bytes=64 << 20) as node:
+        return await p.measure(lambda n: node.consumer.async_ask(p.PartAsk(n, body), key=7), outstanding, seconds)
+
+
+async def hold(address: str, count: int) -> None:
+    """Hold so many sessions that do nothing, until killed."""
+    import sessions  # noqa: PLC0415 - a program beside this one
+
+    p.descriptors()
+    held = await sessions.opened(address, count)
+    p.say({"held": len(held)})
+    await asyncio.Event().wait()
+
+
+def rounds_of(options: argparse.Namespace) -> dict[str, dict[str, list[p.Row]]]:
+    """Measure all, round by round."""
+    found: dict[str, dict[str, list[p.Row]]] = {}
+
+    def add(title: str, size: str, row: p.Row) -> None:
+        found.setdefault(title, {}).setdefault(size, []).append(row)
+        print(f"  {title} {size}: {row['us']:.1f} µs", file=sys.stderr, flush=True)
+
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    with ExitStack() as stack:
+        only = set(options.only.split(",")) if options.only else {"providers", "keys", "sessions", "payload"}
+        one: str = stack.enter_context(p.served("growth.py", "1"))["addresses"][0]
+        many: dict[int, list[str]] = {}
+        if "providers" in only:
+            many = {size: stack.enter_context(p.served("growth.py", str(size)))["addresses"] for size in PROVIDERS}
+        held: dict[int, str] = {}
+        for size in SESSIONS if "sessions" in only else ():
+            if size + 200 > most:
+                print(f"  sessions {size}: left out, this process may open {most} descriptors", file=sys.stderr)
+                continue
+            held[size] = stack.enter_context(p.served("growth.py", "1"))["addresses"][0]
+            stack.enter_context(p.served("growth.py", "hold", held[size], str(size)))
+        for number in range(options.rounds):
+            print(f"round {number + 1} of {options.rounds}", file=sys.stderr)
+            for size, addresses in many.items():
+                add("providers", f"{size:,}", p.run(with_providers(addresses, options.seconds)))
+            for size in KEYS if "keys" in only else ():
+                add("remembered keys", f"{size:,}", p.run(with_keys(one, size, options.seconds)))
+            for size, address in held.items():
+                add("sessions", f"{size:,}", p.run(with_keys(address, 1000, options.seconds)))
+            for size in PAYLOADS if "payload" in only else ():
+                add("payload, bytes", f"{size:,}", p.run(with_payload(one, size, options.seconds)))
+    return found
+
+
+def main() -> None:
+    """Measure, print, draw."""
+    if sys.argv[1:3] == ["serve", "hold"]:
+        p.run(hold(sys.argv[3], int(sys.argv[4])))
+        return
+    if sys.argv[1:2] == ["serve"]:
+        p.run(serve(int(sys.argv[2])))
+        return
+    parser = argparse.ArgumentParser(prog="make bench-growth", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=3, help="of all sizes (default: 3)")
+    parser.add_argument("--seconds", type=float, default=1.5, help="per size and round (default: 1.5)")
+    parser.add_argument("--only", metavar="WHAT,...", help="of providers, keys, sessions, payload (default: all)")
+    parser.add_argument("--plot", metavar="FILE.png", help="draw it (default: not)")
+    parser.add_argument("--json", metavar="FILE", help="write every figure of every round (default: none)")
+    options = parser.parse_args()
+    words = p.descriptors()
+    p.pin(1)
+    found = rounds_of(options)
+    print(words)
+    panels: dict[str, dict[str, Any]] = {}
+    for title, sizes in found.items():
+        first = next(iter(sizes.values()))
+        panels[title] = {size: p.over_rounds(rows, "us") for size, rows in sizes.items()}
+        for size, rows in sizes.items():
+            ratios = [p.Row(ratio=row["us"] / other["us"]) for row, other in zip(rows, first, strict=True)]
+            line = f"{title:16} {size:>10}  {p.text_of(panels[title][size])} µs an ask"
+            print(f"{line}, {p.text_of(p.over_rounds(ratios, 'ratio'), 2)} x the first")
+    print(f"medians (least-greatest) of {options.rounds} rounds; P10: within 1.20 x the first, but for the payload")
+    if options.json:
+        Path(options.json).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    if options.plot:
+        from plot import draw_growth  # noqa: PLC0415 - only who draws has matplotlib
+
+        draw_growth(options.plot, panels, f"cost of an ask, median of {options.rounds} rounds")
+
+
+if __name__ == "__main__":
+    main()
