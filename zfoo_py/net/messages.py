@@ -290,6 +290,7 @@ class CountersReport(Control, frozen=True):
     frames_out: int
     bytes_in: int
     bytes_out: int
+    latency_ms: float = 0.0
 
 
 class Subscribe(Control, frozen=True):

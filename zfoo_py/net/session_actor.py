@@ -94,7 +94,7 @@ class SessionActor(LoopActor):
         self.outbox = Outbox(connection, self.runtime, env.limits.outbox_limit_bytes)
         self._max_head_bytes = env.limits.max_frame_bytes - ATTACHMENT_BYTES
         self.intake = Intake(connection, env.limits.max_in_work_per_session)
-        self._heartbeat = Heartbeat(env.limits.heartbeat_interval_s, env.limits.heartbeat_timeout_s)
+        self.heartbeat = Heartbeat(env.limits.heartbeat_interval_s, env.limits.heartbeat_timeout_s)
         self._timers = SessionTimers(self.runtime, self.actor_ref)
         self._report: tuple[m.SessionUp, m.ProviderUp | None] | None = None
         self._provider_is_up = False
@@ -224,7 +224,7 @@ class SessionActor(LoopActor):
         if provider is not None:
             self._provider_is_up = True
             self._env.registry.tell(provider)
-        self._timers.beat_in(self._heartbeat.look_s)
+        self._timers.beat_in(self.heartbeat.look_s)
 
     def _refuse_hello(self, fault: str) -> None:
         self._env.warn(self.session.peer, f"refused the Hello of {self.session.peer}: {fault}")
@@ -242,6 +242,9 @@ class SessionActor(LoopActor):
     def _ping(self, _: Ping) -> None:
         self._write_packet(Pong(0))
 
+    def _pong(self, _: Pong) -> None:
+        self.heartbeat.ponged(self.runtime.time())
+
     def _draining(self, _: Draining) -> None:
         self._stop_taking("the provider drains")
         self._close_when_idle()
@@ -250,7 +253,7 @@ class SessionActor(LoopActor):
         self._env.warn(self.session.peer, f"{self.session.peer} reports error {error.code}: {error.message!r}")
 
     def _ignore(self, _: Packet) -> None:
-        """A heartbeat, or the answer to one: that it came is all it says."""
+        """A heartbeat: that it came is all it says."""
 
     # --- asks and sends
 
@@ -365,26 +368,39 @@ class SessionActor(LoopActor):
         self._read_again()
         self.outbox.write_parked(self._pending)
 
-    # --- heartbeat: any frame is a sign of life; silence is asked about once
+    # --- heartbeat: any byte is a sign of life; silence is asked about once
 
     def _heartbeat_due(self, _: m.HeartbeatDue) -> None:
         if not self.session.is_up:
             return
-        verdict, next_s = self._heartbeat.due(self.frames_in, is_reading=self.intake.is_reading)
+        heartbeat, connection, now_s = self.heartbeat, self._connection, self.runtime.time()
+        taken_bytes = self.outbox.bytes_out - connection.unsent_bytes()
+        if heartbeat.is_stalled(taken_bytes, now_s, is_full=connection.is_full):
+            self._give_up("has read nothing", "the peer reads nothing")
+            return
+        verdict, next_s = heartbeat.due(connection.received_bytes, now_s, is_reading=self.intake.is_reading)
         if verdict is Verdict.DEAD:
-            silent_s = self._heartbeat.interval_s + self._heartbeat.wait_s
-            self._env.warn(self.session.peer, f"{self.session.peer} has been silent for {silent_s} s: session closed")
-            self._connection.abort()
-            self._down("no reply to the heartbeat")
+            self._give_up("has been silent", "no reply to the heartbeat")
             return
         if verdict is Verdict.ASK:
             self._write_packet(Ping())
+        elif verdict is Verdict.TELL:
+            self._write_packet(HeartbeatPacket())
         self._timers.beat_in(next_s)
+
+    def _give_up(self, what: str, reason: str) -> None:
+        peer, lasted_s = self.session.peer, self.heartbeat.interval_s + self.heartbeat.wait_s
+        self._env.warn(peer, f"{peer} {what} for {lasted_s} s: session closed")
+        self._connection.abort()
+        self._down(reason)
 
     def _counters_due(self, _: m.CountersDue) -> None:
         self._timers.counted()
         out = self.outbox
-        counters = m.CountersReport(self.session.sid, self.frames_in, out.frames_out, self.bytes_in, out.bytes_out)
+        latency_ms = self.heartbeat.latency_s * 1000.0
+        counters = m.CountersReport(
+            self.session.sid, self.frames_in, out.frames_out, self.bytes_in, out.bytes_out, latency_ms
+        )
         self._env.registry.tell(counters)
 
     # --- the end
@@ -482,7 +498,7 @@ _TURNS: dict[type, Callable[[SessionActor, Any], None]] = {
 
 _BUILT_IN: dict[type, Callable[[SessionActor, Any], None]] = {
     Ping: SessionActor._ping,
-    Pong: SessionActor._ignore,
+    Pong: SessionActor._pong,
     HeartbeatPacket: SessionActor._ignore,
     Hello: SessionActor._ignore,
     Draining: SessionActor._draining,
