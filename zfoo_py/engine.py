@@ -211,6 +211,7 @@ class Engine:
             self._events,
             self._undelivered,
             self._config.ring_identity,
+            jitter=self._random.random,
         )
 
     def _spawn_connector(self) -> None:
