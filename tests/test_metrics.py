@@ -45,6 +45,12 @@ def test_the_text_holds_the_figures_of_stats():
     asyncio.run(main())
 
 
+ROUTER = (
+    "received", "in_work", "expired", "refused", "receiver_failures", "shed", "refused_draining", "ready",
+    "waiting_for_workers",
+)  # fmt: skip
+
+
 def test_alerts_are_series():
     active = {"name": "cache-unbounded", "subject": "visits", "text": "…"}
     service = dict.fromkeys(
@@ -57,7 +63,7 @@ def test_alerts_are_series():
         | {"services": {"visits": service}},
         "alerts": {"raised": {"cache-unbounded": 3}, "active": [active]},
         "sessions": session_figures(()),
-        "router": dict.fromkeys(("received", "in_work", "expired", "refused", "receiver_failures"), 0),
+        "router": dict.fromkeys(ROUTER, 0),
         "actors": {"failed_turns": 0, "slow_turns": 0, "longest": 0},
     }  # fmt: skip
     found = samples(metrics_text(stats))

@@ -49,6 +49,9 @@ def router_figures(router: Router) -> dict[str, int]:
         "in_work": router.in_work,
         "expired": router.expired,
         "refused": router.refused,
+        "shed": router.admission.shed,
+        "refused_draining": router.admission.drained,
+        **router.waiting(),
         "receiver_failures": router.receiver_failures,
         "unsent_answers": router.unsent_answers,
     }
