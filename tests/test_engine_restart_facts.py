@@ -113,7 +113,7 @@ def test_counts_and_the_retry_budget_go_on(kill):
                 await c.consumer.async_ask(TallyAsk(f"{number}"))
             core = c._engine.consumer_ref
             core.actor.retries, core.actor.misroutes = 5, 2
-            while core.actor._retry_budget.take(7, c._engine.runtime.time()):
+            while core.actor._retries.budget.take(7, c._engine.runtime.time()):
                 pass
             await killed(core, kill)
             figures = await c.consumer.stats()
@@ -122,7 +122,7 @@ def test_counts_and_the_retry_budget_go_on(kill):
                 "retries": 5,
                 "misroutes": 2,
             }
-            assert not core.actor._retry_budget.take(7, c._engine.runtime.time()), "no new budget by dying"
+            assert not core.actor._retries.budget.take(7, c._engine.runtime.time()), "no new budget by dying"
             for number in range(3):
                 await c.consumer.async_ask(TallyAsk(f"{number}"))
             await killed(core, kill)

@@ -9,7 +9,6 @@ import pytest
 
 from tests.support.nodes import (
     HANG_S,
-    TABLE,
     Tallies,
     TallyAsk,
     TallyNote,
@@ -22,9 +21,8 @@ from tests.support.nodes import (
     pending,
     provider_at,
     providers,
-    tallies,
 )
-from zfoo_py import CallError, Node
+from zfoo_py import CallError
 from zfoo_py.actor import Abort
 from zfoo_py.events import MembershipChanged, SessionActive
 
@@ -259,33 +257,3 @@ def test_a_stop_meets_core_actors_that_have_just_died():
 
     with logged("CRITICAL"):
         asyncio.run(main())
-
-
-def test_more_connections_than_max_connections_are_refused_with_one_line_each():
-    """Those that stand stay; when one goes, there is room again."""
-
-    async def main():
-        with logged() as lines:
-            async with pair(provider={"max_connections": 6}) as (_, p, c):
-                host, _, port = p.address.rpartition(":")
-                room = 6 - len(p._engine.runtime.actors)
-                assert room > 0
-                held = [await asyncio.open_connection(host, int(port)) for _ in range(room)]
-                await eventually(lambda: len(p._engine.runtime.actors) == 6)
-                reader, writer = await asyncio.open_connection(host, int(port))
-                name = "{}:{}".format(*writer.get_extra_info("sockname"))
-                try:
-                    assert await reader.read() == b""
-                except ConnectionResetError:
-                    pass
-                writer.close()
-                assert (await c.consumer.async_ask(TallyAsk("a"))).count == 1
-                for _, held_writer in held:
-                    held_writer.close()
-                await eventually(lambda: len(p._engine.runtime.actors) == 6 - room)
-                where = {"kind": "static", "addresses": [p.address]}
-                async with Node(id="c2", consumes=[tallies], receivers=[], discovery=where, table=TABLE) as late:
-                    assert (await late.consumer.async_ask(TallyAsk("a"))).count == 2
-        assert [line for line in lines if name in line and "refused" in line] == lines
-
-    asyncio.run(main())

@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.nodes import TallyAsk, pair
 from zfoo_py.errors import ConfigError
+from zfoo_py.figures import session_figures
 from zfoo_py.metrics import metrics_text
 
 
@@ -44,6 +45,12 @@ def test_the_text_holds_the_figures_of_stats():
     asyncio.run(main())
 
 
+ROUTER = (
+    "received", "in_work", "expired", "refused", "receiver_failures", "shed", "refused_draining", "ready",
+    "waiting_for_workers",
+)  # fmt: skip
+
+
 def test_alerts_are_series():
     active = {"name": "cache-unbounded", "subject": "visits", "text": "…"}
     service = dict.fromkeys(
@@ -51,12 +58,12 @@ def test_alerts_are_series():
          "moved_keys", "ring_points", "points_version", "applied_version", "astray"), 0,
     ) | {"evictions": {}, "picks": {}, "providers": []}  # fmt: skip
     stats = {
-        "id": 'odd "name"\\', "uptime_s": 1.5, "memory_bytes": 7, "undelivered": 0,
+        "id": 'odd "name"\\', "uptime_s": 1.5, "memory_bytes": 7, "undelivered": 0, "refused_connections": 0,
         "consumer": dict.fromkeys(("membership_version", "asks", "sends", "retries", "misroutes"), 0)
         | {"services": {"visits": service}},
         "alerts": {"raised": {"cache-unbounded": 3}, "active": [active]},
-        "sessions": dict.fromkeys(("server", "client", "asks_in_flight", "asks_parked", "bytes_in", "bytes_out"), 0),
-        "router": dict.fromkeys(("received", "in_work", "expired", "refused", "receiver_failures"), 0),
+        "sessions": session_figures(()),
+        "router": dict.fromkeys(ROUTER, 0),
         "actors": {"failed_turns": 0, "slow_turns": 0, "longest": 0},
     }  # fmt: skip
     found = samples(metrics_text(stats))

@@ -152,7 +152,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     inbox_limit_messages: int = 100_000
     # `def` receivers wait rather than compute (the GIL sees to that): more than cores, few enough to read in a dump.
     workers: int = 8
-    # Twice the ten thousand sessions the design is measured with; below usual raised file limits.
+    # Sessions accepted and dialled. Twice the ten thousand the design is measured with; below usual raised file limits.
     max_connections: int = 20_000
     # A fiftieth of the heartbeat's default wait, and what a person begins to notice.
     slow_turn_ms: float = 100.0

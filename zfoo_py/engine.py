@@ -7,7 +7,6 @@ loop's thread.
 from __future__ import annotations
 
 import asyncio
-import itertools
 import random
 import time
 from contextlib import suppress
@@ -17,7 +16,6 @@ import msgspec
 from loguru import logger
 
 from zfoo_py.actor import Abort, LoopFuture, Runtime
-from zfoo_py.addresses import parse_address
 from zfoo_py.admin import Admin
 from zfoo_py.consumer import messages as c
 from zfoo_py.consumer.alert_actor import AlertActor
@@ -32,16 +30,15 @@ from zfoo_py.consumer.hashing import task_hash
 from zfoo_py.consumer.memory_io import resident_bytes
 from zfoo_py.consumer.policies.user_policy import made
 from zfoo_py.consumer.service import Service
-from zfoo_py.errors import ConfigError, NotReadyError, SessionClosedError
+from zfoo_py.doors import Doors, warn_peer
+from zfoo_py.errors import NotReadyError
 from zfoo_py.events import Events, Undelivered
 from zfoo_py.fork_io import close_descriptors, forked
-from zfoo_py.log import rate_limited
 from zfoo_py.net import messages as m
 from zfoo_py.net.handshake import WIRE_VERSION
 from zfoo_py.net.registry_actor import RegistryActor
-from zfoo_py.net.seams import Listening, Network, SessionEnv
+from zfoo_py.net.seams import Network, SessionEnv
 from zfoo_py.net.session_actor import SessionActor
-from zfoo_py.net.tcp_io import TcpConnection
 from zfoo_py.protocol.common import (
     CAPABILITIES,
     DirectoryChange,
@@ -60,7 +57,7 @@ from zfoo_py.supervisor import Supervisor
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from zfoo_py.actor import LoopActor, LoopActorRef, TimerSource
+    from zfoo_py.actor import LoopActor, TimerSource
     from zfoo_py.config import Consume, NodeConfig
     from zfoo_py.net.session import Session
     from zfoo_py.protocol.packet import Packet, PacketTable
@@ -118,11 +115,7 @@ class Engine:
         self._limits = limits = config.limits
         self._events = parts.events
         self._random = parts.rng
-        self._sids = itertools.count(1)  # zfoo: one counter for both sides, from 1
-        self._is_stopped = False
         self._registration_text = ""
-        self._dials: set[asyncio.Task[None]] = set()
-        self._listeners: list[Listening] = []
         self.address = ""
         self.discovery_address = config.discovery.address if config.discovery.kind == "embedded" else ""
         self.undelivered = 0
@@ -154,10 +147,11 @@ class Engine:
             receive=self.router.receive,
             hello=self._hello,
             limits=limits,
-            warn=_warn_peer,
+            warn=warn_peer,
             undelivered=self._undelivered,
             provides=provides,
         )
+        self.doors = Doors(self.runtime, self._env, parts.network, limits, self._cores)
         self._spawn_registry()
         self._spawn_consumer()
         self._spawn_connector()
@@ -179,7 +173,11 @@ class Engine:
             self.router,
             self.consumer,
             self.alerts,
-            lambda: {"address": self.address, "undelivered": self.undelivered},
+            lambda: {
+                "address": self.address,
+                "undelivered": self.undelivered,
+                "refused_connections": self.doors.refused,
+            },
         )
 
     # --- core actors: each is spawned at the start, and again whenever it dies
@@ -213,6 +211,7 @@ class Engine:
             self._events,
             self._undelivered,
             self._config.ring_identity,
+            jitter=self._random.random,
         )
 
     def _spawn_connector(self) -> None:
@@ -220,7 +219,7 @@ class Engine:
             self.connector,
             ConnectorActor,
             frozenset((consumed.module, consumed.provider) for consumed in self._config.consumes),
-            self._dial_target,
+            lambda target: self.doors.open_session(target, self.connector.tell),
             reconnect_min_s=self._limits.reconnect_min_s,
             reconnect_max_s=self._limits.reconnect_max_s,
             jitter=self._random.random,
@@ -277,48 +276,9 @@ class Engine:
             consumes=[f"{consumed.module}-{consumed.provider}" for consumed in self._config.consumes],
         )
 
-    def _accepted(self, connection: TcpConnection) -> LoopActorRef[Any] | None:
-        if len(self.runtime.actors) >= self._limits.max_connections:
-            _warn_peer("listener", f"refused {connection.peer}: {len(self.runtime.actors)} sessions are open")
-            return None
-        return self.runtime.spawn(SessionActor, self._env, next(self._sids), "server", connection)
-
-    def _make_accepted(self) -> TcpConnection:
-        limits = self._limits
-        return TcpConnection(self.runtime, limits.max_client_frame_bytes, limits.outbox_limit_bytes, self._accepted)
-
-    def _dial_target(self, target: c.Target) -> None:
-        self.open_session(target, self.connector.tell)
-
     def open_session(self, target: c.Target, report: Callable[[Any], None]) -> None:
         """Open a client session in a task of its own; ``report`` gets TargetUp, TargetDown or DialFailed."""
-        if self._is_stopped:
-            return
-        task = self.runtime.loop.create_task(self._dial(target, report), name=f"zfoo_py dial {target.address}")
-        self._dials.add(task)
-        task.add_done_callback(self._dials.discard)
-
-    async def _dial(self, target: c.Target, report: Callable[[Any], None]) -> None:
-        limits = self._limits
-
-        def opened(connection: TcpConnection) -> LoopActorRef[Any]:
-            def watch(fact: m.SessionUp | m.SessionDown) -> None:
-                if isinstance(fact, m.SessionUp):
-                    report(c.TargetUp(target, fact.ref, fact.session))
-                else:
-                    report(c.TargetDown(target, fact.reason))
-
-            announced = target.text or None
-            return self.runtime.spawn(SessionActor, self._env, next(self._sids), "client", connection, announced, watch)
-
-        def make() -> TcpConnection:
-            return TcpConnection(self.runtime, limits.max_frame_bytes, limits.outbox_limit_bytes, opened)
-
-        try:
-            address = parse_address(target.address)
-            await self._parts.network.dial(address.host, address.port, make, limits.connect_timeout_s)
-        except (SessionClosedError, ConfigError) as error:
-            report(c.DialFailed(target, str(error)))
+        self.doors.open_session(target, report)
 
     def _session_down(self, sid: int) -> None:
         if self._config.discovery.host:
@@ -358,23 +318,11 @@ class Engine:
 
     async def _listen(self) -> None:
         if self._config.address is not None:
-            self.address = await self._listen_at(self._config.address, "server.address")
+            self.address = await self.doors.listen(self._config.address, "server.address")
         if self._config.admin_path:
-            self._listeners.append(await self.admin.listen(self._env, self._spawn_admin_session))
+            self.doors.listeners.append(await self.admin.listen(self._env, self.doors.welcome))
         if self._config.discovery.host:
-            self.discovery_address = await self._listen_at(self._config.discovery.address, "discovery.address")
-
-    async def _listen_at(self, text: str, path: str) -> str:
-        address = parse_address(text, path=path)
-        try:
-            listener = await self._parts.network.listen(address.host, address.port, self._make_accepted)
-        except ConfigError as error:
-            raise ConfigError(str(error), path=path) from error
-        self._listeners.append(listener)
-        return listener.address
-
-    def _spawn_admin_session(self, env: SessionEnv, connection: TcpConnection) -> LoopActorRef[Any]:
-        return self.runtime.spawn(SessionActor, env, next(self._sids), "server", connection)
+            self.discovery_address = await self.doors.listen(self._config.discovery.address, "discovery.address")
 
     def _make_discovery(self) -> Discovery:
         if self._parts.discovery is not None:
@@ -388,7 +336,7 @@ class Engine:
             reconnect_min_s=self._limits.reconnect_min_s,
             reconnect_max_s=self._limits.reconnect_max_s,
             jitter=self._random.random,
-            warn=lambda text: _warn_peer("discovery", text),
+            warn=lambda text: warn_peer("discovery", text),
         )
         self.router.install(DirectoryChange, embedded.on_change)
         self.router.install(Message, _log_message)
@@ -433,8 +381,7 @@ class Engine:
     async def drain(self) -> None:
         """Leave discovery, take nothing new, finish what is in work and in flight, up to ``drain_timeout_s``."""
         await self._discovery.leave()
-        for listener in self._listeners:
-            await listener.close()
+        await self.doors.close()
         self.connector.detach()
         if self.connector.ref is not None:
             await self.connector.ref.stop(block=False)
@@ -458,21 +405,15 @@ class Engine:
     def after_fork(self) -> None:
         """Be dead, in a forked child: close its copies of the sockets, and let nothing reach the actors."""
         self.runtime.after_fork(forked(self._config.id), self._cores)
-        close_descriptors(self.runtime.sockets, *(listener.sockets for listener in self._listeners))
+        close_descriptors(self.runtime.sockets, *(listener.sockets for listener in self.doors.listeners))
 
     async def stop(self) -> None:
         """End every dial, session, actor, driver and worker."""
-        self._is_stopped = True
         self._slow_turns.stop()
         self._supervisor.stop()
         for core in self._cores:
             core.detach()
-        for listener in self._listeners:
-            await listener.close()
-        for task in list(self._dials):
-            task.cancel()
-        if self._dials:
-            await asyncio.wait(self._dials)
+        await self.doors.stop()
         if hasattr(self, "_discovery"):
             await self._discovery.stop()
         await self.admin.stop()
@@ -489,10 +430,5 @@ class Engine:
         await asyncio.sleep(0)
 
 
-def _warn_peer(peer: str, text: str) -> None:
-    # By host: a peer that comes back again and again comes from another port each time.
-    rate_limited(f"peer {peer.rpartition(':')[0] or peer}", text)
-
-
 def _log_message(session: Session, message: Message) -> None:
-    _warn_peer(session.peer, f"{session.peer} says: {message.message!r}")
+    warn_peer(session.peer, f"{session.peer} says: {message.message!r}")

@@ -13,13 +13,17 @@ if TYPE_CHECKING:
 
 __all__ = ["inbox_figures", "router_figures", "session_figures"]
 
+_OF_SESSIONS = (
+    "server", "client", "asks_in_flight", "asks_parked", "in_work", "unwritten_bytes", "late_answers", "undecodable",
+    "frames_in", "frames_out", "bytes_in", "bytes_out",
+)  # fmt: skip
 
-def session_figures(sessions: Iterable[SessionActor]) -> dict[str, int]:
+
+def session_figures(sessions: Iterable[SessionActor]) -> dict[str, float]:
     """Of all sessions: how many there are, what is in flight and in work, what has crossed. O(sessions)."""
-    figures = dict.fromkeys(
-        ("server", "client", "asks_in_flight", "asks_parked", "in_work", "unwritten_bytes", "late_answers"), 0
-    ) | dict.fromkeys(("undecodable", "frames_in", "frames_out", "bytes_in", "bytes_out"), 0)
-    for one in sessions:
+    figures: dict[str, float] = dict.fromkeys(_OF_SESSIONS, 0)
+    measured = list(sessions)
+    for one in measured:
         figures[one.session.side] += 1
         # Read between two turns, and not kept: a message to each of ten thousand sessions would be the load.
         figures["asks_in_flight"] += len(one._pending)  # noqa: SLF001
@@ -32,6 +36,9 @@ def session_figures(sessions: Iterable[SessionActor]) -> dict[str, int]:
         figures["frames_out"] += one.outbox.frames_out
         figures["bytes_in"] += one.bytes_in
         figures["bytes_out"] += one.outbox.bytes_out
+    latencies = [one.heartbeat.latency_s for one in measured if one.heartbeat.latency_s]
+    figures["latency_max_ms"] = round(max(latencies, default=0.0) * 1000.0, 3)
+    figures["latency_mean_ms"] = round(sum(latencies) / max(1, len(latencies)) * 1000.0, 3)
     return figures
 
 
@@ -42,6 +49,9 @@ def router_figures(router: Router) -> dict[str, int]:
         "in_work": router.in_work,
         "expired": router.expired,
         "refused": router.refused,
+        "shed": router.admission.shed,
+        "refused_draining": router.admission.drained,
+        **router.waiting(),
         "receiver_failures": router.receiver_failures,
         "unsent_answers": router.unsent_answers,
     }

@@ -9,10 +9,10 @@ from tests.support.packets import PageAsk, VisitAsk
 from zfoo_py.actor import Abort
 from zfoo_py.consumer import consumer_actor
 from zfoo_py.consumer.balancer import Balancer, BalancerStats, Provider
-from zfoo_py.consumer.consumer_actor import MAX_TRIES
 from zfoo_py.consumer.figures import ServiceFigures
 from zfoo_py.consumer.hashing import task_hash
 from zfoo_py.consumer.orders import MAX_NAMED_PROVIDERS
+from zfoo_py.consumer.retries import MAX_TRIES
 from zfoo_py.errors import (
     AskTimeoutError,
     BackpressureError,

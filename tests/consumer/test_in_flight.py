@@ -63,7 +63,7 @@ class Flights(ConsumerWorld):
         elif how == "lost":
             self.me.tell(m.LostInFlight(outbound.call, SessionClosedError("lost")))
         elif how == "refused":
-            self.me.tell(m.Misrouted(outbound.call, outbound.provider, RemoteError(3, "no")))
+            self.me.tell(m.Refused(outbound.call, outbound.provider, 3, RemoteError(3, "no")))
         self.run()
 
     def step(self, what, number):

@@ -22,7 +22,7 @@ def test_the_outcome_and_the_order_behind_what_came_back(world):
     send = c.SendOrder(ask.binding, b"", None, LoopFuture())
     assert orders.order_in(m.Undelivered(m.Send(b"", None, "p", "m", print, order=send), "")) is send
     messages = [m.Undelivered(m.Outbound(ask, None, ""), ""), m.LostInFlight(ask, ValueError()), c.Retry(ask, ""), ask]
-    assert {id(orders.order_in(message)) for message in (*messages, m.Misrouted(ask, "", ValueError()))} == {id(ask)}
+    assert {id(orders.order_in(message)) for message in (*messages, m.Refused(ask, "", 3, ValueError()))} == {id(ask)}
     assert orders.order_in(c.Sweep()) is None
     assert orders.outcome(ask) is ask.answer
     assert orders.about(ask) == {"module": "visits", "packet": "VisitAsk"}

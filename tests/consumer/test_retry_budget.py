@@ -1,9 +1,9 @@
-"""The retry budget: a share of the asks and an income a second, never more than the cap."""
+"""The retry budget: a share of the asks and an income a second, gone after ten seconds."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zfoo_py.consumer.retry_budget import MOST, PER_SECOND, SHARE, RetryBudget
+from zfoo_py.consumer.retry_budget import PER_SECOND, SHARE, WINDOW_S, RetryBudget
 
 
 def test_a_fresh_budget_allows_one_second_of_income():
@@ -21,13 +21,13 @@ def test_every_ask_pays_for_a_fifth_of_a_retry():
     assert sum(budget.take(50, 0.0) for _ in range(100)) == 50 * SHARE
 
 
-def test_time_pays_too_and_the_savings_are_capped():
-    """A night of silence saves up no more than the cap."""
+def test_time_pays_too_and_the_savings_go():
+    """A night of silence saves up no more than ten seconds of it."""
     budget = RetryBudget(0.0)
     while budget.take(0, 0.0):
         pass
     assert sum(budget.take(0, 1.0) for _ in range(100)) == PER_SECOND
-    assert sum(budget.take(0, 100_000.0) for _ in range(1000)) == MOST
+    assert sum(budget.take(0, 100_000.0) for _ in range(1000)) == WINDOW_S * PER_SECOND
 
 
 @given(st.lists(st.tuples(st.integers(0, 50), st.floats(0, 2)), max_size=200))
@@ -39,3 +39,9 @@ def test_never_more_than_the_share_and_the_income(steps):
         now_s += seconds
         taken += budget.take(asks, now_s)
         assert taken <= PER_SECOND + asks * SHARE + now_s * PER_SECOND + 1e-6
+
+
+def test_a_busy_consumer_saves_ten_seconds_of_its_asks():
+    budget = RetryBudget(0.0)
+    assert sum(budget.take(500 * 60, 60.0) for _ in range(5000)) == WINDOW_S * (500 * SHARE + PER_SECOND)
+    assert not budget.take(500 * 60, 60.0)

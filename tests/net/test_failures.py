@@ -59,7 +59,7 @@ def test_an_ask_that_the_peer_does_not_serve_goes_back_to_who_picked_it():
         [back] = world.consumer.told
         assert (back.call, back.provider, back.error.code, back.error.may_have_run) == (picked, PROVIDER, 3, False)
         other = world.call(back=True)
-        failures.refuse(m.Outbound(other, None, PROVIDER), Error(ErrorCode.OVERLOADED, "no"), session)
+        failures.refuse(m.Outbound(other, None, PROVIDER), Error(ErrorCode.BAD_PACKET, "no"), session)
         assert isinstance(other.answer.exception(), errors.RemoteError)
 
 

@@ -15,7 +15,7 @@ def life(heartbeat, frames_at_s, *, until_s, answers=False):
     while now_s <= until_s:
         frames += sum(1 for at_s in frames_at_s if at_s <= now_s)
         frames_at_s = [at_s for at_s in frames_at_s if at_s > now_s]
-        beat = heartbeat.due(frames, is_reading=True)
+        beat = heartbeat.due(frames, now_s, is_reading=True)
         seen.append((now_s, beat.verdict))
         if beat.verdict is Verdict.DEAD:
             break
@@ -28,7 +28,7 @@ def life(heartbeat, frames_at_s, *, until_s, answers=False):
 def test_a_silent_peer_is_asked_once_waited_for_and_dead():
     seen = life(Heartbeat(4.0, 5.0), [], until_s=100)
     W = Verdict.WAIT  # noqa: N806
-    assert seen == [(2.0, Verdict.ALIVE), (4.0, Verdict.ASK), (6.0, W), (8.0, W), (9.0, Verdict.DEAD)]
+    assert seen == [(2.0, Verdict.ASK), (4.0, W), (6.0, W), (8.0, W), (9.0, Verdict.DEAD)]
 
 
 def test_a_peer_that_answers_is_asked_again_and_again_and_lives():
@@ -40,13 +40,45 @@ def test_a_peer_that_answers_is_asked_again_and_again_and_lives():
 
 def test_silence_while_nothing_is_read_proves_nothing():
     heartbeat = Heartbeat(4.0, 4.0)
-    assert all(heartbeat.due(1, is_reading=False).verdict is Verdict.ALIVE for _ in range(20))
-    assert [heartbeat.due(1, is_reading=True).verdict for _ in range(4)] == [
+    assert all(heartbeat.due(1, 0.0, is_reading=False).verdict is Verdict.TELL for _ in range(20))
+    assert [heartbeat.due(1, 0.0, is_reading=True).verdict for _ in range(4)] == [
         Verdict.ASK,
         Verdict.WAIT,
         Verdict.DEAD,
         Verdict.DEAD,
     ]
+
+
+def test_latency_is_measured_once_per_interval_also_of_a_peer_that_speaks():
+    heartbeat, asked = Heartbeat(4.0, 5.0), []
+    for look in range(1, 9):
+        now_s = 2.0 * look
+        if heartbeat.due(look, now_s, is_reading=True).verdict is Verdict.ASK:
+            asked.append(now_s)
+            heartbeat.ponged(now_s + 0.25 * look)
+    assert asked == [2.0, 6.0, 10.0, 14.0]
+    assert heartbeat.latency_s == 0.25 * 7
+    heartbeat.ponged(99.0)  # nobody asked
+    assert heartbeat.latency_s == 0.25 * 7
+
+
+def test_a_pong_after_reading_stood_still_measures_nothing():
+    heartbeat = Heartbeat(4.0, 5.0)
+    assert heartbeat.due(1, 2.0, is_reading=True).verdict is Verdict.ASK
+    heartbeat.due(1, 4.0, is_reading=False)
+    heartbeat.ponged(60.0)
+    assert heartbeat.latency_s == 0.0
+
+
+def test_a_peer_that_takes_nothing_for_interval_and_wait_is_stalled():
+    heartbeat = Heartbeat(4.0, 5.0)
+    assert not heartbeat.is_stalled(10, 0.0, is_full=True)
+    assert not heartbeat.is_stalled(10, 8.9, is_full=True)
+    assert not heartbeat.is_stalled(11, 8.9, is_full=True)  # it took one byte
+    assert not heartbeat.is_stalled(11, 17.8, is_full=True)
+    assert heartbeat.is_stalled(11, 18.0, is_full=True)
+    assert not heartbeat.is_stalled(11, 18.1, is_full=False)
+    assert not heartbeat.is_stalled(11, 99.0, is_full=True)  # full only since now
 
 
 times = st.lists(st.floats(0.0, 60.0), max_size=40)

@@ -46,7 +46,7 @@ def test_an_ask_that_waited_is_answered_as_any_other():
 
 def test_asks_that_wait_expire_in_time_and_have_not_run():
     """And the one that was written before the pause may have."""
-    with World(ask_timeout_s=3.0) as world:
+    with World(ask_timeout_s=3.0, heartbeat_interval_s=1000.0) as world:
         session = world.up()
         written = session.ask()
         session.pause()
@@ -191,7 +191,51 @@ def test_any_frame_is_a_sign_of_life():
             world.clock.advance(2.0)
             session.receive(session.one_way(VisitNote("n")))
         assert session.ref.is_alive()
-        assert session.packets() == []
+        assert set(session.packets()) <= {Ping()}  # for the latency
+
+
+def test_a_frame_that_takes_long_is_no_silence():
+    with World(heartbeat_interval_s=5.0, heartbeat_timeout_s=5.0) as world:
+        session = world.up("server")
+        for _ in range(60):
+            world.clock.advance(1.0)
+            session.connection.received_bytes += 1  # of a frame that is not complete
+        assert session.ref.is_alive()
+        _, ended = beats(world, session, 20)
+        assert ended is not None
+
+
+def test_latency_is_measured_and_reported():
+    with World(heartbeat_interval_s=4.0, heartbeat_timeout_s=5.0) as world:
+        session = world.up("server")
+        world.clock.advance(2.0)
+        assert session.packets() == [Ping()]
+        world.clock.advance(0.125)
+        session.receive(session.one_way(Pong(0)))
+        world.clock.advance(1.0)
+        assert [report.latency_ms for report in world.registry.of(m.CountersReport)][-1] == 125.0
+
+
+def test_a_peer_that_takes_nothing_is_closed_although_it_speaks():
+    with World(heartbeat_interval_s=5.0, heartbeat_timeout_s=5.0) as world:
+        session = world.up("server")
+        session.pause()
+        seconds = 0
+        while session.ref.is_alive() and seconds < 30:
+            seconds += 1
+            world.clock.advance(1.0)
+            session.connection.received_bytes += 1
+        assert seconds <= 15
+        assert "abort" in session.connection.calls
+        assert "has read nothing for 10.0 s" in world.warnings[0]
+
+
+def test_who_does_not_read_says_that_it_lives():
+    with World(heartbeat_interval_s=5.0, heartbeat_timeout_s=5.0, max_in_work_per_session=1) as world:
+        session = world.up("server")
+        session.receive(session.one_way(VisitNote("long work")))
+        world.clock.advance(5.0)
+        assert session.packets() == [Heartbeat()] * 2
 
 
 def test_a_peer_that_answers_the_ping_lives():

@@ -12,7 +12,7 @@ from tests.support.connection import RecordingConnection
 from zfoo_py.actor import LoopActor, LoopFuture, Runtime
 from zfoo_py.errors import ConfigError, FrameError, SessionClosedError
 from zfoo_py.net import messages as m
-from zfoo_py.net.tcp_io import TcpConnection, dial, listen
+from zfoo_py.net.tcp_io import TCP_USER_TIMEOUT, TcpConnection, dial, listen
 from zfoo_py.protocol.framing import frame
 
 OUTBOX_BYTES = 64 * 1024
@@ -78,7 +78,7 @@ class Net:
             opened(noter)
             return ref
 
-        return TcpConnection(self.runtime, max_frame_bytes, OUTBOX_BYTES, open_)
+        return TcpConnection(self.runtime, max_frame_bytes, OUTBOX_BYTES, open_, user_timeout_s=2.5)
 
     @property
     def address(self):
@@ -166,13 +166,21 @@ def test_one_chunk_is_one_message_and_half_a_frame_is_none():
 class FakeTransport(asyncio.Transport):
     """A transport without socket."""
 
-    aborted = False
+    closed = False
 
     def set_write_buffer_limits(self, high=None, low=None):
         self.high = high
 
-    def abort(self):
-        self.aborted = True
+    def close(self):
+        self.closed = True
+
+    abort = close
+
+    def is_closing(self):
+        return self.closed
+
+    def get_write_buffer_size(self):
+        return 0
 
 
 def test_full_is_said_within_the_write_and_told_and_so_is_room():
@@ -314,11 +322,22 @@ def test_a_connection_that_is_refused_an_actor_is_closed():
             connection = TcpConnection(net.runtime, 100, 100, lambda _: None)
             transport = FakeTransport()
             connection.connection_made(transport)
-            assert transport.aborted
+            assert transport.closed
             connection.data_received(frame(b"x"))
             connection.pause_writing()
             connection.resume_writing()
             connection.connection_lost(None)
+
+    asyncio.run(main())
+
+
+@pytest.mark.skipif(TCP_USER_TIMEOUT is None, reason="Linux only")
+def test_both_ends_give_up_bytes_that_nobody_acknowledges():
+    async def main():
+        async with Net() as net:
+            for end in await net.connect():
+                sock = end.connection._transport.get_extra_info("socket")
+                assert sock.getsockopt(socket.IPPROTO_TCP, TCP_USER_TIMEOUT) == 2500
 
     asyncio.run(main())
 

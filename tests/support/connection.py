@@ -15,6 +15,7 @@ class RecordingConnection:
     Attributes:
         writes: one item for each call of `write`.
         calls: every other call, in order: "pause_reading", "close", ("limit_frames", n) …
+        received_bytes, held_bytes: what it says of itself.
         on_write: called within each `write`, as a transport that is full calls back.
     """
 
@@ -24,12 +25,16 @@ class RecordingConnection:
         self.writes: list[bytes] = []
         self.calls: list[Any] = []
         self.is_full = False
+        self.received_bytes = self.held_bytes = 0
         self.on_write: Any = None
 
     def write(self, data: bytes) -> None:
         self.writes.append(data)
         if self.on_write is not None:
             self.on_write()
+
+    def unsent_bytes(self) -> int:
+        return self.held_bytes
 
     def pause_reading(self) -> None:
         self.calls.append("pause_reading")

@@ -134,7 +134,17 @@ class ConsumerWorld:
     def spawn(self, *services: Service) -> None:
         """Start a consumer actor behind the address."""
         spawn = self.runtime.spawn
-        self.me.attach(spawn(ConsumerActor, self.me, self.registry, list(services), self.events, self._undelivered))
+        self.me.attach(
+            spawn(
+                ConsumerActor,
+                self.me,
+                self.registry,
+                list(services),
+                self.events,
+                self._undelivered,
+                jitter=lambda: 0.5,
+            )
+        )
 
     def _undelivered(self, *names: str) -> None:
         self.undelivered.append(names)

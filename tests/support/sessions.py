@@ -162,6 +162,7 @@ class SessionUnderTest:
 
     def receive(self, *frames: bytes) -> None:
         """Let frames come in one chunk."""
+        self.connection.received_bytes += sum(map(len, frames))
         self.world.runtime.deliver(self.ref, chunk(*frames))
 
     def hello(self, **fields: Any) -> None:

@@ -207,12 +207,15 @@ class Balancer:
     Attributes:
         needs_key: an ask that omits its key is a MissingKeyError (one that says ``key=None`` is not).
         is_guarded: whether `zfoo_py.consumer.policies.user_policy` stands before it; False only in the class itself.
+        keeps_keys: whether a key's asks belong to the provider picked, which may hold its state: one that is overloaded
+            is asked once more after a pause, and no other one. False: another one is.
         counts_in_flight: whether `in_flight` is to be kept; it costs each ask a callback.
         in_flight: the asks that its picks have on the way.
     """
 
     needs_key: ClassVar[bool] = True
     is_guarded: ClassVar[bool] = True
+    keeps_keys: ClassVar[bool] = True
     counts_in_flight: ClassVar[bool] = False
     in_flight: InFlight[Provider]
 

@@ -16,15 +16,28 @@ from zfoo_py.consumer.in_flight import let_go
 from zfoo_py.consumer.membership import Joined, Left, Membership, Refused
 from zfoo_py.consumer.news import News
 from zfoo_py.consumer.observer import Observer
-from zfoo_py.consumer.orders import about, misrouted, no_provider, not_consumed, order_in, outcome, text_of, too_early
-from zfoo_py.consumer.retry_budget import RetryBudget
+from zfoo_py.consumer.orders import (
+    about,
+    misrouted,
+    no_provider,
+    not_consumed,
+    order_in,
+    outcome,
+    policy_failed,
+    send_of,
+    stopped,
+    too_early,
+)
+from zfoo_py.consumer.retries import Again, Retries
 from zfoo_py.consumer.service import Service
 from zfoo_py.consumer.sweeper import Next, Sweeper
 from zfoo_py.consumer.watchdog import Watchdog
-from zfoo_py.errors import AskTimeoutError, BalancerError, CallError, ConfigError, SessionClosedError
+from zfoo_py.errors import AskTimeoutError, CallError, ConfigError, SessionClosedError
 from zfoo_py.events import Alert
 from zfoo_py.log import rate_limited
 from zfoo_py.net import messages as m
+from zfoo_py.net.failures import fail
+from zfoo_py.protocol.common import ErrorCode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,10 +48,6 @@ if TYPE_CHECKING:
     from zfoo_py.router.answer import Answer
 
 __all__ = ["ConsumerActor"]
-
-# An order that was never written is picked again at most this often: once for the session that has just died,
-# and twice for bad luck in a rolling restart.
-MAX_TRIES = 3
 
 # A tick of the coarse clock that cache entries are dated with. A second is exact enough for an expiry of ten
 # minutes, and lets an access cost no clock reading.
@@ -59,6 +68,7 @@ class ConsumerActor(CoreActor):
         events: gets ProviderUp, ProviderDown, MembershipChanged.
         undelivered: told (packet, module, reason) of one-way packets that could not be sent.
         ring_identity: "registration" or "node-id"; see `zfoo_py.consumer.membership`.
+        jitter: returns a random number in [0, 1).
     """
 
     def __init__(
@@ -69,6 +79,8 @@ class ConsumerActor(CoreActor):
         events: Events,
         undelivered: Callable[[str, str, str], None],
         ring_identity: str = "registration",
+        *,
+        jitter: Callable[[], float],
     ) -> None:
         super().__init__()
         self._me = me
@@ -88,14 +100,14 @@ class ConsumerActor(CoreActor):
         self.retries = 0
         self.misroutes = 0
         self._alerted: set[tuple[str, str]] = set()
-        self._retry_budget = RetryBudget(self.runtime.time())
+        self._retries = Retries(self.runtime.time(), jitter)
         self._watchdog = Watchdog()
         self._turns: dict[type, Callable[[Any], Any]] = {
             m.AskRecord: self._ask,
             c.SendOrder: self._send,
             m.Undelivered: self._undelivered,
             m.LostInFlight: self._lost_in_flight,
-            m.Misrouted: self._misrouted,
+            m.Refused: self._refused,
             c.Retry: self._retry,
             m.MembershipChange: self._membership_change,
             m.Snapshot: self._snapshot,
@@ -120,7 +132,7 @@ class ConsumerActor(CoreActor):
         self.sends, self.retries, self.misroutes = previous.sends, previous.retries, previous.misroutes
         self.failures = previous.failures
         self._observer.counted = previous.asks + previous.sends
-        self._retry_budget = previous._retry_budget
+        self._retries = previous._retries
         self._alerted = previous._alerted
         self._news.take_over(previous._news)
 
@@ -137,15 +149,12 @@ class ConsumerActor(CoreActor):
     @classmethod
     def on_undelivered(cls, message: Any) -> None:
         """Fail the orders that no consumer actor will handle: the node has stopped, or too many wait."""
-        if isinstance(message, (m.LostInFlight, m.Misrouted)):
-            message.call.answer.settle(error=message.error)
+        if isinstance(message, (m.LostInFlight, m.Refused)):
+            fail(message.call, message.error)
             return
         message = order_in(message)
         if message is not None:
-            name = message.binding.packet_class.__name__
-            msg = f"{name} was not sent: the node has stopped, or its consumer has more asks than it may hold"
-            may_have_run = isinstance(message, m.AskRecord) and message.may_have_run
-            outcome(message).settle(error=SessionClosedError(msg, may_have_run=may_have_run, **about(message)))
+            outcome(message).settle(error=stopped(message))
 
     def on_receive(self, message: Any) -> Any:
         """Dispatch by the message's class."""
@@ -166,14 +175,8 @@ class ConsumerActor(CoreActor):
         message = order_in(message)
         if message is None:
             return False
-        module = message.binding.module.name
-        service = self._services.get(module)
-        policy = service.balancer_name if service is not None else "?"
-        said = str(error) if isinstance(error, BalancerError) else f"raised {text_of(error)}"
-        msg = f"the balancer {policy!r} of module {module!r} {said}"
-        failure = BalancerError(msg, **about(message))
-        failure.__cause__ = error
-        self._fail(message, failure)
+        service = self._services.get(message.binding.module.name)
+        self._fail(message, policy_failed(message, service.balancer_name if service is not None else "?", error))
         return True
 
     # --- orders
@@ -219,21 +222,8 @@ class ConsumerActor(CoreActor):
             provider.countdown -= 1
             if not provider.countdown and self._observer.sample(service, provider, order.key):
                 self._watch_next()
-            binding = order.binding
             ref: Any = provider.session
-            ref.tell(
-                m.Send(
-                    order.head,
-                    lane,
-                    binding.packet_class.__name__,
-                    binding.module.name,
-                    self._undelivered_send,
-                    order.sent,
-                    provider.ring_name,
-                    order,
-                    self._me,
-                )
-            )
+            ref.tell(send_of(order, lane, provider.ring_name, self._undelivered_send, self._me))
 
     def _watch_next(self) -> None:
         self._turns[m.AskRecord] = self._turns[c.SendOrder] = self._watched
@@ -264,38 +254,53 @@ class ConsumerActor(CoreActor):
     def _again(self, order: Any, reason: str) -> None:
         """Pick again in a turn of its own: by then the registry has spoken of the session that is gone."""
         let_go(outcome(order))
-        if order.tries + 1 >= MAX_TRIES:
-            msg = f"{order.binding.packet_class.__name__} was not sent in {MAX_TRIES} tries: {reason}"
-            self._fail(order, SessionClosedError(msg, may_have_run=False, **about(order)))
-        elif isinstance(order, m.AskRecord):
-            again = msgspec.structs.replace(order, tries=order.tries + 1, is_default_timeout=False)
-            self.runtime.call_later(0, self._me, c.Retry(again, reason))
+        again = self._retries.unwritten(order, self._observer.counted, self.runtime.time())
+        if isinstance(again, Again):
+            self._retry_later(again, reason)
         else:
-            self.runtime.call_later(0, self._me, c.Retry(msgspec.structs.replace(order, tries=order.tries + 1), reason))
+            msg = f"{order.binding.packet_class.__name__} was not sent {again}: {reason}"
+            self._fail(order, SessionClosedError(msg, may_have_run=False, **about(order)))
+
+    def _retry_later(self, again: Again, reason: str) -> None:
+        self.runtime.call_later(again.wait_s, self._me, c.Retry(again.order, reason))
 
     def _lost_in_flight(self, lost: m.LostInFlight) -> None:
         """Ask an idempotent packet once more, on the key's new owner, within the budget."""
         let_go(lost.call.answer)
-        if not self._retry_budget.take(self._observer.counted, self.runtime.time()):
-            lost.call.answer.settle(error=lost.error)
-            return
-        again = msgspec.structs.replace(lost.call, may_have_run=True, is_default_timeout=False)
-        self.runtime.call_later(0, self._me, c.Retry(again, str(lost.error)))
+        again = self._retries.lost(lost.call, self._observer.counted, self.runtime.time())
+        if again is None:
+            fail(lost.call, lost.error)
+        else:
+            self._retry_later(again, str(lost.error))
 
-    def _misrouted(self, back: m.Misrouted) -> None:
-        """The tripwire: a provider says that it does not serve what was routed to it. Pick another one, once."""
+    def _refused(self, back: m.Refused) -> None:
+        """Pick again what a provider has refused: it did not run."""
+        call = back.call
+        let_go(call.answer)
+        service = self._services.get(call.binding.module.name)
+        if back.code == ErrorCode.NOT_SERVED:
+            self._misrouted(back, service)
+        again = None
+        if service is not None:
+            again = self._retries.refused(
+                back,
+                self._observer.counted,
+                self.runtime.time(),
+                is_alone=len(service.view.providers) == 1,
+                keeps_key=service.balancer.keeps_keys and call.key is not None,
+            )
+        if again is None:
+            fail(call, back.error)
+        else:
+            self._retry_later(again, str(back.error))
+
+    def _misrouted(self, back: m.Refused, service: Service | None) -> None:
+        """The tripwire: a provider says that it does not serve what was routed to it."""
         self.misroutes += 1
-        let_go(back.call.answer)
-        module = back.call.binding.module.name
-        service = self._services.get(module)
-        if (back.provider, module) not in self._alerted:  # until it leaves, so they are no more than the providers
-            self._alerted.add((back.provider, module))
+        alert = (back.provider, back.call.binding.module.name)
+        if alert not in self._alerted:  # until it leaves, so they are no more than the providers
+            self._alerted.add(alert)
             self._alert("misroute", misrouted(back, service.group if service is not None else "?"))
-        if back.call.refused_by or service is None or len(service.view.providers) == 1:
-            back.call.answer.settle(error=back.error)
-            return
-        again = msgspec.structs.replace(back.call, refused_by=back.provider, is_default_timeout=False)
-        self.runtime.call_later(0, self._me, c.Retry(again, str(back.error)))
 
     def _retry(self, retry: c.Retry) -> None:
         order = retry.order

@@ -5,15 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from zfoo_py.consumer.messages import Retry, SendOrder
-from zfoo_py.errors import BackpressureError, NoProviderError
+from zfoo_py.errors import BackpressureError, BalancerError, NoProviderError, SessionClosedError
 from zfoo_py.net import messages as m
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
+
+    from zfoo_py.actor import CoreRef
 
     Order: TypeAlias = m.AskRecord | SendOrder
 
-__all__ = ["about", "misrouted", "no_provider", "not_consumed", "order_in", "outcome", "text_of", "too_early"]
+__all__ = [
+    "about", "misrouted", "no_provider", "not_consumed", "order_in", "outcome", "policy_failed", "send_of", "stopped",
+    "text_of", "too_early",
+]  # fmt: skip
 
 # An error names this many providers; it is made per failed ask, and the rest is in the figures.
 MAX_NAMED_PROVIDERS = 10
@@ -28,11 +33,20 @@ def order_in(message: Any) -> Any:
     """The AskRecord or SendOrder that a message of the consumer carries or is; None if it is about none."""
     if isinstance(message, m.Undelivered):
         return message.order.call if isinstance(message.order, m.Outbound) else message.order.order
-    if isinstance(message, (m.LostInFlight, m.Misrouted)):
+    if isinstance(message, (m.LostInFlight, m.Refused)):
         return message.call
     if isinstance(message, Retry):
         return message.order
     return message if isinstance(message, (m.AskRecord, SendOrder)) else None
+
+
+def send_of(
+    order: SendOrder, lane: int | None, provider: str, undelivered: Callable[[str, str, str], None], me: CoreRef
+) -> m.Send:
+    """What its session is told of a packet one way."""
+    binding = order.binding
+    packet, module = binding.packet_class.__name__, binding.module.name
+    return m.Send(order.head, lane, packet, module, undelivered, order.sent, provider, order, me)
 
 
 def about(order: Order) -> dict[str, Any]:
@@ -48,7 +62,24 @@ def text_of(error: BaseException) -> str:
         return type(error).__name__
 
 
-def misrouted(back: m.Misrouted, group: str) -> str:
+def policy_failed(order: Order, policy: str, error: BaseException) -> BalancerError:
+    """The policy raised, or picked what it was not offered; ``error`` is the cause."""
+    said = str(error) if isinstance(error, BalancerError) else f"raised {text_of(error)}"
+    msg = f"the balancer {policy!r} of module {order.binding.module.name!r} {said}"
+    failure = BalancerError(msg, **about(order))
+    failure.__cause__ = error
+    return failure
+
+
+def stopped(order: Order) -> SessionClosedError:
+    """No consumer will handle it."""
+    name = order.binding.packet_class.__name__
+    msg = f"{name} was not sent: the node has stopped, or its consumer has more asks than it may hold"
+    may_have_run = isinstance(order, m.AskRecord) and order.may_have_run
+    return SessionClosedError(msg, may_have_run=may_have_run, **about(order))
+
+
+def misrouted(back: m.Refused, group: str) -> str:
     """What to look at when a provider says that it does not serve what it got."""
     return (
         f"{back.provider} refused a packet of module {back.call.binding.module.name!r} as {group!r}, which it should "

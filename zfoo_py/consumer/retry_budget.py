@@ -1,7 +1,7 @@
 """How many asks may be made twice: a share of all asks and a few a second, so that trouble is not doubled.
 
 The rule is Finagle's retry budget (2016): every ask pays in a part of a retry, and a small income a second lets
-a quiet consumer retry too.
+a quiet consumer retry too. What is not used within ten seconds is gone.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ SHARE = 0.2
 # So that somebody who asks once a minute may repeat it.
 PER_SECOND = 10.0
 
-# What can be saved up: ten seconds of the income; more would let a burst through after a quiet night.
-MOST = 100.0
+# Savings older than this are gone (Finagle's): else a quiet night would let a burst through.
+WINDOW_S = 10.0
 
 
 class RetryBudget:
-    """A bucket of retries; pure: the clock is an argument. Owned by the ConsumerActor."""
+    """A bucket of retries that leaks; pure: the clock is an argument. Owned by the ConsumerActor."""
 
     __slots__ = ("_asks", "_at_s", "_saved")
 
@@ -35,8 +35,11 @@ class RetryBudget:
             asks: how many asks were made so far, ever.
             now_s: the clock.
         """
-        income = (asks - self._asks) * SHARE + (now_s - self._at_s) * PER_SECOND
-        self._saved = min(MOST, self._saved + max(0.0, income))
+        passed_s = max(0.0, now_s - self._at_s)
+        income = max(0, asks - self._asks) * SHARE + passed_s * PER_SECOND
+        if passed_s > WINDOW_S:
+            income *= WINDOW_S / passed_s
+        self._saved = self._saved * max(0.0, 1.0 - passed_s / WINDOW_S) + income
         self._asks = asks
         self._at_s = now_s
         if self._saved < 1.0:

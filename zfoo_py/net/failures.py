@@ -14,8 +14,8 @@ from zfoo_py.errors import (
     SessionClosedError,
     UnexpectedPacketError,
 )
-from zfoo_py.net.messages import LostInFlight, Misrouted, Undelivered
-from zfoo_py.protocol.common import MAY_NOT_HAVE_RUN, ErrorCode
+from zfoo_py.net.messages import LostInFlight, Refused, Undelivered
+from zfoo_py.protocol.common import MAY_BE_PICKED_AGAIN, MAY_NOT_HAVE_RUN, ErrorCode
 from zfoo_py.protocol.raised import MAX_MESSAGE_CHARS, Raised, bounded, read_raised
 
 if TYPE_CHECKING:
@@ -74,8 +74,8 @@ def refuse(outbound: Outbound, error: Error, session: Session) -> None:
     """End an ask that was answered with an Error packet, or let whoever picked its provider pick another one."""
     call = outbound.call
     failure = refused(outbound, error, session)
-    if error.code == ErrorCode.NOT_SERVED and call.returns_to is not None:
-        call.returns_to.tell(Misrouted(call, outbound.provider, failure))
+    if error.code in MAY_BE_PICKED_AGAIN and call.returns_to is not None:
+        call.returns_to.tell(Refused(call, outbound.provider, error.code, failure))
     else:
         fail(call, failure)
 

@@ -11,7 +11,7 @@ Read this first: who says what to whom.
     SessionActor→ RegistryActor   SessionUp, SessionDown, ProviderUp, ProviderDown, BindUid, CountersReport,
                                   SessionReport (the answer to ReportYourself)
     SessionActor→ whoever asked   Undelivered (an Outbound or Send that was never written), LostInFlight,
-                                  Misrouted
+                                  Refused
     connector   → RegistryActor   Reweighed
     whoever     → RegistryActor   Subscribe, ListSessions, AskVersion
     RegistryActor→ subscribers    Snapshot, MembershipChange; VersionIs (the answer to AskVersion)
@@ -54,11 +54,11 @@ __all__ = [
     "Lost",
     "LostInFlight",
     "MembershipChange",
-    "Misrouted",
     "Outbound",
     "ProviderDown",
     "ProviderUp",
     "Received",
+    "Refused",
     "Reply",
     "ReportYourself",
     "Retire",
@@ -91,7 +91,8 @@ class AskRecord(msgspec.Struct, frozen=True):
         tries: how often it was picked before.
         may_have_run: it was written before, to a session that was lost: whatever comes of it now, its receiver
             may have run.
-        refused_by: ring name of a provider that does not serve its module, so that another one is picked.
+        refused_by: ring name of a provider that has refused it, so that another one is picked.
+        was_overloaded: it was refused as too much once; a second time is the end.
         timeout_s: what it was given when it was made, ``timeout_s`` before its deadline.
         chain: the asks in whose receivers it was made (`zfoo_py.router.chains`); "" outside of receivers.
     """
@@ -107,6 +108,7 @@ class AskRecord(msgspec.Struct, frozen=True):
     tries: int = 0
     may_have_run: bool = False
     refused_by: str = ""
+    was_overloaded: bool = False
     timeout_s: float = 0.0
     chain: str = ""
 
@@ -220,11 +222,12 @@ class LostInFlight(msgspec.Struct, frozen=True):
     error: Exception
 
 
-class Misrouted(msgspec.Struct, frozen=True):
-    """Fact: this ask reached a provider that does not serve its module; ``error`` if no other one takes it."""
+class Refused(msgspec.Struct, frozen=True):
+    """Fact: a provider has refused this ask before its receiver began; ``error`` if nobody else takes it."""
 
     call: AskRecord
     provider: str
+    code: int
     error: Exception
 
 
@@ -290,6 +293,7 @@ class CountersReport(Control, frozen=True):
     frames_out: int
     bytes_in: int
     bytes_out: int
+    latency_ms: float = 0.0
 
 
 class Subscribe(Control, frozen=True):

@@ -133,6 +133,7 @@ class RegistryActor(CoreActor):
                 frames_out=report.frames_out,
                 bytes_in=report.bytes_in,
                 bytes_out=report.bytes_out,
+                latency_ms=report.latency_ms,
             )
 
     def _list_sessions(self, question: m.ListSessions) -> tuple[SessionRecord, ...]:

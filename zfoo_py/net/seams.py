@@ -24,10 +24,14 @@ class Connection(Protocol):
 
     peer: str
     local: str
+    received_bytes: int  # those of frames that are not complete, too
     is_full: bool  # it holds more than the outbox limit; true from within the `write` that made it so
 
     def write(self, data: bytes) -> None:
         """Hand bytes to the transport; never blocks. Says WritePaused when it holds too many."""
+
+    def unsent_bytes(self) -> int:
+        """Return how many of the written bytes it still holds."""
 
     def pause_reading(self) -> None:
         """Stop taking bytes from the peer; idempotent."""

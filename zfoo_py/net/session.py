@@ -94,6 +94,7 @@ class SessionRecord(msgspec.Struct, frozen=True):
         opened_at_s: the node's monotonic clock when the session came up.
         uid: id of the user logged in on it, 0 for none.
         frames_in, frames_out, bytes_in, bytes_out: counters as of the last report.
+        latency_ms: from the last heartbeat to its reply, as of the last report; 0.0 before the first.
     """
 
     sid: int
@@ -109,6 +110,7 @@ class SessionRecord(msgspec.Struct, frozen=True):
     frames_out: int = 0
     bytes_in: int = 0
     bytes_out: int = 0
+    latency_ms: float = 0.0
 
 
 class Session:

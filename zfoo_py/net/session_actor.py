@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-import msgspec
-
 from zfoo_py.actor import Abort, LoopActor, LoopFuture
 from zfoo_py.errors import DecodeError
 from zfoo_py.net import failures
@@ -15,21 +13,12 @@ from zfoo_py.net.heartbeat import Heartbeat, Verdict
 from zfoo_py.net.intake import Intake
 from zfoo_py.net.outbox import Outbox
 from zfoo_py.net.pending import Pending
+from zfoo_py.net.presence import Presence
 from zfoo_py.net.seams import Connection, SessionEnv
 from zfoo_py.net.session import Session, SessionEvent, SessionState, advance
 from zfoo_py.net.timers import SessionTimers
 from zfoo_py.protocol.attachment import CLIENT_ANSWER, CLIENT_KEYED, CLIENT_KEYLESS, SignalAttachment
-from zfoo_py.protocol.common import (
-    CAN_CANCEL,
-    CAN_CHAIN,
-    Cancel,
-    Draining,
-    Error,
-    ErrorCode,
-    Hello,
-    Ping,
-    Pong,
-)
+from zfoo_py.protocol.common import CAN_CANCEL, CAN_CHAIN, Cancel, Draining, Error, ErrorCode, Hello, Ping, Pong
 from zfoo_py.protocol.common import Heartbeat as HeartbeatPacket
 
 if TYPE_CHECKING:
@@ -94,10 +83,9 @@ class SessionActor(LoopActor):
         self.outbox = Outbox(connection, self.runtime, env.limits.outbox_limit_bytes)
         self._max_head_bytes = env.limits.max_frame_bytes - ATTACHMENT_BYTES
         self.intake = Intake(connection, env.limits.max_in_work_per_session)
-        self._heartbeat = Heartbeat(env.limits.heartbeat_interval_s, env.limits.heartbeat_timeout_s)
+        self.heartbeat = Heartbeat(env.limits.heartbeat_interval_s, env.limits.heartbeat_timeout_s)
         self._timers = SessionTimers(self.runtime, self.actor_ref)
-        self._report: tuple[m.SessionUp, m.ProviderUp | None] | None = None
-        self._provider_is_up = False
+        self._presence = Presence(env.registry, sid)
         self._retiring = ""
         self.frames_in = self.bytes_in = 0
         self.ended: LoopFuture[None] = LoopFuture()
@@ -217,14 +205,10 @@ class SessionActor(LoopActor):
         self._state = advance(self._state, SessionEvent.WELCOMED)
         session.is_up = True
         up, provider = session.facts(packet, self._connection.local, self.runtime.time())
-        self._report = (up, provider)
-        self._env.registry.tell(up)
+        self._presence.begin(up, provider)
         if self._watcher is not None:
             self._watcher(up)
-        if provider is not None:
-            self._provider_is_up = True
-            self._env.registry.tell(provider)
-        self._timers.beat_in(self._heartbeat.look_s)
+        self._timers.beat_in(self.heartbeat.look_s)
 
     def _refuse_hello(self, fault: str) -> None:
         self._env.warn(self.session.peer, f"refused the Hello of {self.session.peer}: {fault}")
@@ -242,6 +226,9 @@ class SessionActor(LoopActor):
     def _ping(self, _: Ping) -> None:
         self._write_packet(Pong(0))
 
+    def _pong(self, _: Pong) -> None:
+        self.heartbeat.ponged(self.runtime.time())
+
     def _draining(self, _: Draining) -> None:
         self._stop_taking("the provider drains")
         self._close_when_idle()
@@ -250,7 +237,7 @@ class SessionActor(LoopActor):
         self._env.warn(self.session.peer, f"{self.session.peer} reports error {error.code}: {error.message!r}")
 
     def _ignore(self, _: Packet) -> None:
-        """A heartbeat, or the answer to one: that it came is all it says."""
+        """A heartbeat: that it came is all it says."""
 
     # --- asks and sends
 
@@ -365,26 +352,39 @@ class SessionActor(LoopActor):
         self._read_again()
         self.outbox.write_parked(self._pending)
 
-    # --- heartbeat: any frame is a sign of life; silence is asked about once
+    # --- heartbeat: any byte is a sign of life; silence is asked about once
 
     def _heartbeat_due(self, _: m.HeartbeatDue) -> None:
         if not self.session.is_up:
             return
-        verdict, next_s = self._heartbeat.due(self.frames_in, is_reading=self.intake.is_reading)
+        heartbeat, connection, now_s = self.heartbeat, self._connection, self.runtime.time()
+        taken_bytes = self.outbox.bytes_out - connection.unsent_bytes()
+        if heartbeat.is_stalled(taken_bytes, now_s, is_full=connection.is_full):
+            self._give_up("has read nothing", "the peer reads nothing")
+            return
+        verdict, next_s = heartbeat.due(connection.received_bytes, now_s, is_reading=self.intake.is_reading)
         if verdict is Verdict.DEAD:
-            silent_s = self._heartbeat.interval_s + self._heartbeat.wait_s
-            self._env.warn(self.session.peer, f"{self.session.peer} has been silent for {silent_s} s: session closed")
-            self._connection.abort()
-            self._down("no reply to the heartbeat")
+            self._give_up("has been silent", "no reply to the heartbeat")
             return
         if verdict is Verdict.ASK:
             self._write_packet(Ping())
+        elif verdict is Verdict.TELL:
+            self._write_packet(HeartbeatPacket())
         self._timers.beat_in(next_s)
+
+    def _give_up(self, what: str, reason: str) -> None:
+        peer, lasted_s = self.session.peer, self.heartbeat.interval_s + self.heartbeat.wait_s
+        self._env.warn(peer, f"{peer} {what} for {lasted_s} s: session closed")
+        self._connection.abort()
+        self._down(reason)
 
     def _counters_due(self, _: m.CountersDue) -> None:
         self._timers.counted()
         out = self.outbox
-        counters = m.CountersReport(self.session.sid, self.frames_in, out.frames_out, self.bytes_in, out.bytes_out)
+        latency_ms = self.heartbeat.latency_s * 1000.0
+        counters = m.CountersReport(
+            self.session.sid, self.frames_in, out.frames_out, self.bytes_in, out.bytes_out, latency_ms
+        )
         self._env.registry.tell(counters)
 
     # --- the end
@@ -407,13 +407,7 @@ class SessionActor(LoopActor):
             return
         self._retiring = reason
         self._state = advance(self._state, SessionEvent.DRAIN)
-        self._withdraw(reason)
-
-    def _withdraw(self, reason: str) -> None:
-        """Tell the registry, once, that this session takes no more asks."""
-        if self._provider_is_up:
-            self._provider_is_up = False
-            self._env.registry.tell(m.ProviderDown(self.session.sid, reason))
+        self._presence.withdraw(reason)
 
     def _close_when_idle(self) -> None:
         # The side that asks closes: it alone knows that all its answers are there.
@@ -427,17 +421,14 @@ class SessionActor(LoopActor):
         """Leave every state for DOWN: fail what is in flight, tell the registry, close, stop."""
         if self._state is SessionState.DOWN:
             return
-        was_up = self.session.is_up
         self._state = advance(self._state, SessionEvent.LOST)
         self.session.is_up = False
         self.outbox.flush()
         self._connection.close()
         self._timers.cancel()
         self._fail_pending(reason)
-        self._withdraw(reason)
         down = m.SessionDown(self.session.sid, reason)
-        if was_up:
-            self._env.registry.tell(down)
+        self._presence.end(down)
         if self._watcher is not None:
             self._watcher(down)
         self.ended.settle()
@@ -451,11 +442,7 @@ class SessionActor(LoopActor):
             failures.fail_in_flight(outbound, failures.lost_in_flight(outbound, self.session, reason))
 
     def _report_yourself(self, order: m.ReportYourself) -> None:
-        up, provider = self._report if self._report is not None and self.session.is_up else (None, None)
-        if up is not None and self.session.uid:
-            up = m.SessionUp(msgspec.structs.replace(up.record, uid=self.session.uid), up.ref, self.session)
-        provider = provider if self._provider_is_up else None
-        self._env.registry.tell(m.SessionReport(order.registry_life, self.actor_urn, up, provider))
+        self._presence.report(order, self.actor_urn, self.session.uid)
 
 
 # A class's table instead of an instance's: sixteen bound methods would cost every session 2 KiB.
@@ -482,7 +469,7 @@ _TURNS: dict[type, Callable[[SessionActor, Any], None]] = {
 
 _BUILT_IN: dict[type, Callable[[SessionActor, Any], None]] = {
     Ping: SessionActor._ping,
-    Pong: SessionActor._ignore,
+    Pong: SessionActor._pong,
     HeartbeatPacket: SessionActor._ignore,
     Hello: SessionActor._ignore,
     Draining: SessionActor._draining,

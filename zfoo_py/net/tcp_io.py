@@ -22,6 +22,9 @@ __all__ = ["Listener", "TcpConnection", "dial", "listen"]
 # What a closed connection gets to deliver what was written, before it is aborted.
 CLOSE_WAIT_S = 5.0
 
+# Linux has it; elsewhere the heartbeat alone finds a peer that takes nothing.
+TCP_USER_TIMEOUT: int | None = getattr(socket, "TCP_USER_TIMEOUT", None)
+
 # Connections that the kernel keeps for us until they are accepted; larger values are cut by somaxconn.
 LISTEN_BACKLOG = 2048
 
@@ -34,6 +37,8 @@ class TcpConnection(asyncio.Protocol):
         max_frame_bytes: bound of the peer's frames until its Hello says what it is.
         outbox_limit_bytes: the transport says WritePaused above this many unsent bytes.
         opened: called with this connection once it stands; returns the ref of its session actor.
+        user_timeout_s: how long written bytes may stay without the peer's acknowledgement before the kernel ends the
+            connection (TCP_USER_TIMEOUT, RFC 5482; Linux only); 0.0: as long as the kernel likes, minutes.
     """
 
     def __init__(
@@ -42,11 +47,15 @@ class TcpConnection(asyncio.Protocol):
         max_frame_bytes: int,
         outbox_limit_bytes: int,
         opened: Callable[[TcpConnection], LoopActorRef[Any] | None],
+        *,
+        user_timeout_s: float = 0.0,
     ) -> None:
         self._runtime = runtime
         self._outbox_limit_bytes = outbox_limit_bytes
         self._parser = FrameParser(max_frame_bytes)
-        self._uncounted_bytes = 0  # of frames that are not complete yet
+        self.received_bytes = 0
+        self._counted_bytes = 0  # of them, those that complete frames have brought to the session
+        self._user_timeout_s = user_timeout_s
         self._opened = opened
         self._ref: LoopActorRef[Any] | None = None
         self._transport: asyncio.Transport | None = None
@@ -64,6 +73,8 @@ class TcpConnection(asyncio.Protocol):
         sock: socket.socket | None = transport.get_extra_info("socket")
         if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as zfoo; uvloop does it, asyncio may not
+            if self._user_timeout_s and TCP_USER_TIMEOUT is not None:
+                sock.setsockopt(socket.IPPROTO_TCP, TCP_USER_TIMEOUT, max(1, round(self._user_timeout_s * 1000.0)))
         self.peer = _address_text(transport.get_extra_info("peername"))
         self.local = _address_text(transport.get_extra_info("sockname"))
         if sock is not None and sock.fileno() >= 0:
@@ -72,15 +83,15 @@ class TcpConnection(asyncio.Protocol):
         self._transport.set_write_buffer_limits(high=self._outbox_limit_bytes)
         self._ref = self._opened(self)
         if self._ref is None:
-            self._transport.abort()
+            self.close()
 
     def data_received(self, data: bytes) -> None:
         """Hand the complete frames of one chunk to the session, as one message."""
         parser = self._parser
         bodies = parser.feed(data)
-        self._uncounted_bytes += len(data)
+        self.received_bytes += len(data)
         if self._ref is not None and (bodies or parser.error is not None):
-            byte_count, self._uncounted_bytes = self._uncounted_bytes, 0
+            byte_count, self._counted_bytes = self.received_bytes - self._counted_bytes, self.received_bytes
             self._runtime.deliver(self._ref, Received(bodies, byte_count, parser.error))
 
     def eof_received(self) -> bool:
@@ -115,6 +126,10 @@ class TcpConnection(asyncio.Protocol):
         assert self._transport is not None
         if not self._transport.is_closing():  # else asyncio logs a warning about each write from the fifth on
             self._transport.write(data)
+
+    def unsent_bytes(self) -> int:
+        """Return how many of the written bytes the transport still holds."""
+        return self._transport.get_write_buffer_size() if self._transport is not None else 0
 
     def pause_reading(self) -> None:
         """Stop taking bytes from the peer."""

@@ -11,6 +11,7 @@ __all__ = [
     "CAN_CANCEL",
     "CAN_CHAIN",
     "CAPABILITIES",
+    "MAY_BE_PICKED_AGAIN",
     "MAY_NOT_HAVE_RUN",
     "AdminAnswer",
     "AdminExplain",
@@ -62,6 +63,9 @@ MAY_NOT_HAVE_RUN = frozenset(ErrorCode) - {
     ErrorCode.NO_ANSWER,
     ErrorCode.ANSWER_TOO_LARGE,
 }
+
+# Of those, another provider, or the same one a moment later, may well take it.
+MAY_BE_PICKED_AGAIN = frozenset((ErrorCode.NOT_SERVED, ErrorCode.OVERLOADED, ErrorCode.DRAINING))
 
 native = ProtocolModule(1, "native", table=BUILT_IN)
 common = ProtocolModule(2, "common", table=BUILT_IN)

@@ -15,11 +15,13 @@ from zfoo_py.net.messages import Finished, Reply
 from zfoo_py.protocol.attachment import CLIENT_KEYED, NoAnswerAttachment, SignalAttachment
 from zfoo_py.protocol.common import Error, ErrorCode
 from zfoo_py.protocol.packet import Packet
+from zfoo_py.router.admission import Admission
 from zfoo_py.router.answer import Answer
 from zfoo_py.router.call import Call
 from zfoo_py.router.drivers import Drivers
 from zfoo_py.router.lanes import Lanes, SessionLane, lane_of_sid, lane_of_uid
 from zfoo_py.router.receivers import Receiver
+from zfoo_py.router.shedding import Drainage
 from zfoo_py.router.worker_actor import WorkQueue
 
 if TYPE_CHECKING:
@@ -104,6 +106,9 @@ class Dispatcher:
         )
         self._ready = self._drivers.ready
         self._work = WorkQueue(runtime, limits.workers, limits.max_in_work, self._call_ended, self._batch_done)
+        self.admission = Admission(limits.max_in_work)
+        self._starts = Drainage()
+        self._queued = 0
         self._wake_scheduled = False
         self._is_stopped = False
         self.in_work = 0
@@ -118,6 +123,10 @@ class Dispatcher:
     def threads_at_work(self) -> int:
         """Return how many threads are in a receiver, or on their way to their end."""
         return self._work.at_work()
+
+    def waiting(self) -> dict[str, int]:
+        """Return how many packets wait to begin: on the loop, and for worker threads. On the loop's thread."""
+        return {"ready": len(self._ready), "waiting_for_workers": len(self._work)}
 
     # --- from the sessions
 
@@ -150,8 +159,8 @@ class Dispatcher:
             else:
                 self._cannot_serve(session, binding, packet, signal_id, unknown=receiver is None)
                 return False
-        if self.in_work >= self._limits.max_in_work:
-            self._refuse(session, signal_id, ErrorCode.OVERLOADED, f"{self.in_work} packets are in work on this node")
+        if self.in_work >= self.admission.look_from and (error := self._too_much(receiver, signal_id, deadline_s)):
+            self._refuse(session, signal_id, ErrorCode(error.code), error.message)
             return False
         session_lane = None
         if lane is None and session.kind == "client":
@@ -165,11 +174,17 @@ class Dispatcher:
             self._queue(call)
         return True
 
+    def _too_much(self, receiver: Receiver, signal_id: int, deadline_s: float) -> Error | None:
+        queue, drainage = (self._ready, self._starts) if receiver.is_async else (self._work, self._work.drainage)
+        wait_s, remaining_s = drainage.wait_s(len(queue)), deadline_s - self.time()
+        return self.admission.refusal(self.in_work, is_ask=signal_id != 0, remaining_s=remaining_s, wait_s=wait_s)
+
     def _queue(self, call: Call) -> None:
         if self._is_stopped:
             self._drop(call)
             return
         self.in_work += 1
+        self._queued += 1
         self._ready.append(call)
         if not self._wake_scheduled:
             self._wake_scheduled = True
@@ -332,7 +347,9 @@ class Dispatcher:
 
     def _batch_done(self) -> None:
         """Send what a batch of receivers has answered, in the same callback of the loop."""
-        if self._ready:
+        waiting = len(self._ready)
+        self._starts.note(self._queued - waiting, waiting, self.time())
+        if waiting:
             self._wake()
         if not self._runtime.in_turn:
             self._runtime.drain()

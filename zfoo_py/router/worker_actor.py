@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from zfoo_py.actor import ActorDeadError, LoopFuture, ThreadActor
 from zfoo_py.router.call import Call, current_call
 from zfoo_py.router.messages import WorkReady
+from zfoo_py.router.shedding import Drainage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,6 +84,8 @@ class WorkQueue:
         self._finished = finished
         self._batch_done = batch_done
         self._calls: deque[Call] = deque()
+        self.drainage = Drainage()
+        self._submitted = 0
         self._results: deque[tuple[Call, Any, BaseException | None]] = deque()
         self._results_on_their_way = False
         self._idle: deque[ActorRef[WorkerActor]] = deque()
@@ -103,6 +106,7 @@ class WorkQueue:
         if len(self._calls) >= self._limit:
             return False
         self._calls.append(call)
+        self._submitted += 1
         self._wake_or_start()
         return True
 
@@ -156,6 +160,8 @@ class WorkQueue:
         results = self._results
         while results:
             self._finished(*results.popleft())
+        waiting = len(self._calls)
+        self.drainage.note(self._submitted - waiting, waiting, self._runtime.time())
         self._batch_done()
 
     def take_waiting(self) -> list[Call]:

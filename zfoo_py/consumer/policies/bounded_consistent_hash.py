@@ -57,6 +57,7 @@ class BoundedConsistentHashBalancer(ConsistentHashBalancer):
 
     is_guarded = False
     counts_in_flight = True
+    keeps_keys = False
 
     def __init__(self, rng: Rng, options: BoundOptions = DEFAULT, *, virtual_nodes: int = VIRTUAL_NODES) -> None:
         super().__init__(rng, virtual_nodes=virtual_nodes)

@@ -21,6 +21,7 @@ class LeastPendingBalancer(Balancer):
 
     is_guarded = False
     needs_key = False
+    keeps_keys = False
     counts_in_flight = True
 
     def __init__(self, rng: Rng) -> None:

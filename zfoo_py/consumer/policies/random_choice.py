@@ -14,6 +14,7 @@ class RandomBalancer(Balancer):
 
     is_guarded = False
     needs_key = False
+    keeps_keys = False
 
     def __init__(self, rng: Rng) -> None:
         self._random = rng.random

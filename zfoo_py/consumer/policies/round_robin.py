@@ -17,6 +17,7 @@ class RoundRobinBalancer(Balancer):
 
     is_guarded = False
     needs_key = False
+    keeps_keys = False
 
     def __init__(self, rng: Rng) -> None:
         self._seen: tuple[Provider, ...] = ()

@@ -1,7 +1,8 @@
 """A policy of the user's own, behind a guard: it may be wrong, slow, or raise, and harms no other service type.
 
 A policy is any object with ``pick(view, key)`` that returns one of ``view.providers``; it may have ``on_up(provider)``
-and ``on_down(provider)``, the attributes ``needs_key`` and ``counts_in_flight``, and whatever else `Balancer` has. It
+and ``on_down(provider)``, the attributes ``needs_key``, ``keeps_keys`` and
+``counts_in_flight``, and whatever else `Balancer` has. It
 is called in the turns of the consumer, so nothing else of the node happens meanwhile, and it sees providers read-only.
 """
 
@@ -30,7 +31,7 @@ WARN_EVERY_S = 60.0
 SWEEPS_PER_TICK = 5_000
 
 # What is read of a policy before it is called; also a property may raise.
-_LOOKED_UP = ("pick", "needs_key", "counts_in_flight")
+_LOOKED_UP = ("pick", "needs_key", "keeps_keys", "counts_in_flight")
 
 
 class ProviderView:
@@ -130,6 +131,7 @@ class UserPolicy(Balancer):
         self._fault = fault
         self._policy = policy
         self.needs_key = bool(getattr(policy, "needs_key", True))  # type: ignore[misc]
+        self.keeps_keys = bool(getattr(policy, "keeps_keys", True))  # type: ignore[misc]
         self.counts_in_flight = bool(getattr(policy, "counts_in_flight", False))  # type: ignore[misc]
 
     def pick(self, view: ServiceView, key: Key | None) -> Provider | None:
