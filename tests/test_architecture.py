@@ -37,6 +37,7 @@ WIRING = (
     "zfoo_py/router/router.py",
     "zfoo_py/router/dispatcher.py",
     "zfoo_py/router/drivers.py",
+    "zfoo_py/router/hooks.py",
     "zfoo_py/consumer/consumer.py",
 )
 # I/O, clocks, threads, randomness, and the libraries that bring them.

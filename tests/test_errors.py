@@ -10,6 +10,7 @@ import pytest
 import zfoo_py
 from zfoo_py import errors
 from zfoo_py.errors import (
+    AskCycleError,
     AskTimeoutError,
     BackpressureError,
     BalancerError,
@@ -34,6 +35,7 @@ MAY_HAVE_RUN = {
     NoProviderError: False,
     BackpressureError: False,
     BalancerError: False,
+    AskCycleError: False,
     AskTimeoutError: True,
     SessionClosedError: True,
     RemoteError: True,
@@ -110,6 +112,7 @@ def test_a_call_error_says_what_was_called(cls):
     assert found == ("visits", "VisitAsk", "app | 10.0.0.1:1 | provider:[v-v]", 7)
     plain = make(cls)
     assert (plain.module, plain.packet, plain.provider, plain.sid) == ("", "", "", None)
+    assert (plain.elapsed_s, plain.timeout_s) == (0.0, None)
 
 
 def test_a_remote_error_carries_code_and_text_of_the_error_packet():
@@ -117,6 +120,15 @@ def test_a_remote_error_carries_code_and_text_of_the_error_packet():
     assert (error.code, error.remote_message) == (5, "too much")
     assert str(error) == "VisitAsk was answered with error 5: too much"
     assert str(RemoteError(1, "boom")) == "the ask was answered with error 1: boom"
+    assert (error.remote_type, error.remote_traceback) == ("", "")
+    raised = RemoteError(1, "mine", remote_type="ValueError", remote_traceback="Traceback", advice="look there")
+    assert str(raised) == "the ask was answered with error 1: ValueError: mine; look there"
+    assert str(RemoteError(1, "", remote_type="KeyError")) == "the ask was answered with error 1: KeyError"
+
+
+def test_an_ask_cycle_carries_its_path():
+    assert AskCycleError("text", path=iter(["a", "b"])).path == ("a", "b")
+    assert AskCycleError("text").path == ()
 
 
 @pytest.mark.parametrize(

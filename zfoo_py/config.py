@@ -6,6 +6,7 @@
     id = "visits-1"                         kind = "embedded"             # or "static"
     admin_path = "" # a Unix socket         [alerts]  # see zfoo_py.alert_limits
     ring_identity = "registration"
+    send_tracebacks = false
     [server]                                address = "127.0.0.1:12399"   # embedded: where it listens
     address = "127.0.0.1:0"                 host = false                  # embedded: this node hosts it
     weight = 1
@@ -165,6 +166,7 @@ class _Node(msgspec.Struct, frozen=True):
     id: str = ""
     admin_path: str = ""
     ring_identity: str = RING_IDENTITIES[0]
+    send_tracebacks: bool = False
 
 
 class _Server(msgspec.Struct, frozen=True):
@@ -198,7 +200,8 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     `address` is None for a node that does not listen. `modules` is what `PacketTable.declare` takes. `admin_path` is a
     Unix socket for ``zfoo-py stats``, ``route`` and ``ring``; "": none. `weight` is the node's share, in parts of those
-    of other providers.
+    of other providers. `send_tracebacks`: whether an asker gets the traceback of a receiver that raised; it shows code
+    and paths of this node, so by default only its type and text travel.
     """
 
     id: str = "node"
@@ -212,6 +215,7 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     modules: Mapping[str, Mapping[str, Any]] = {}
     limits: Limits = Limits()
     admin_path: str = ""
+    send_tracebacks: bool = False
     alerts: AlertLimits = AlertLimits()
 
     @classmethod
@@ -272,6 +276,7 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
             modules={name: msgspec.structs.asdict(module) for name, module in document.modules.items()},
             limits=_checked_limits(document.limits),
             admin_path=document.node.admin_path,
+            send_tracebacks=document.node.send_tracebacks,
             alerts=_positive(document.alerts, "alerts"),
         )
 
@@ -286,6 +291,7 @@ _ARGUMENTS: Final[Mapping[str, tuple[str, ...]]] = {
     "alerts": ("alerts",),
     "weight": ("server", "weight"),
     "ring_identity": ("node", "ring_identity"),
+    "send_tracebacks": ("node", "send_tracebacks"),
     "provides": ("provider",),
     "consumes": ("consumer",),
     "discovery": ("discovery",),

@@ -131,6 +131,8 @@ class Engine:
             parts.events,
             task_hash,
             parts.interceptors,
+            node_id=config.id,
+            send_tracebacks=config.send_tracebacks,
         )
         self._slow_turns = SlowTurns(config.id, self.runtime, parts.events, limits.slow_turn_ms)
         self._supervisor = Supervisor(self.runtime)

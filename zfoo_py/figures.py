@@ -48,6 +48,7 @@ def router_figures(router: Router) -> dict[str, int]:
         "received": router.received,
         "in_work": router.in_work,
         "expired": router.expired,
+        "cancelled": router.cancelled,
         "refused": router.refused,
         "shed": router.admission.shed,
         "refused_draining": router.admission.drained,

@@ -72,8 +72,8 @@ class FakeRouter:
         self.waits: list[Any] = []
         self.intercepted: list[Any] = []
 
-    def wait(self, answer, timeout_s):
-        self.waits.append((answer, timeout_s))
+    def wait(self, answer, packet, timeout_s):
+        self.waits.append((answer, packet, timeout_s))
         return "the answer"
 
     def intercept_ask(self, packet, key, future):
@@ -307,8 +307,8 @@ def test_a_time_out_without_end_is_refused_and_nothing_is_told():
 def test_a_blocking_ask_waits_as_long_as_the_ask_lives():
     world = World()
     assert world.consumer.sync_ask(KeyedAsk("k"), timeout_s=0.5) == "the answer"
-    [(answer, timeout_s)] = world.router.waits
-    assert timeout_s == 0.5
+    [(answer, packet, timeout_s)] = world.router.waits
+    assert (packet, timeout_s) == (KeyedAsk("k"), 0.5)
     assert world.told()[-1].answer is answer
 
 

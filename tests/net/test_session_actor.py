@@ -7,6 +7,7 @@ import pytest
 from tests.support.packets import PageAnswer, VisitAnswer, VisitAsk, VisitNote
 from tests.support.sessions import PROVIDER, World, chunk
 from zfoo_py.errors import (
+    AskCycleError,
     AskTimeoutError,
     BackpressureError,
     EncodeError,
@@ -187,8 +188,13 @@ def test_an_error_answer_says_whether_the_receiver_can_have_run(code):
         call = session.ask()
         session.receive(session.answer_frame(session.signal_ids()[0], Error(code, "so")))
         error = call.answer.exception()
-        assert isinstance(error, RemoteError)
-        assert (error.code, error.remote_message, error.may_have_run) == (code, "so", code not in MAY_NOT_HAVE_RUN)
+        kind = {ErrorCode.EXPIRED: AskTimeoutError, ErrorCode.ASK_CYCLE: AskCycleError}.get(code, RemoteError)
+        assert type(error) is kind
+        assert error.may_have_run == (code not in MAY_NOT_HAVE_RUN)
+        if kind is RemoteError:
+            said = ("so", "") if code == ErrorCode.RECEIVER_RAISED else ("", "so")
+            assert (error.code, error.remote_type, error.remote_message) == (code, *said)
+        assert "so" in str(error)
         assert (error.module, error.packet, error.provider, error.sid) == ("visits", "VisitAsk", PROVIDER, 1)
 
 

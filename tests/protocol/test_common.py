@@ -25,6 +25,7 @@ def test_ids_modules_and_fields():
         104: (2, "common", "Pong", ("time",)),
         32700: (126, "zfoo_py", "Hello", hello),
         32701: (126, "zfoo_py", "Draining", ()),
+        32702: (126, "zfoo_py", "Cancel", ("signal_ids",)),
         32710: (126, "zfoo_py", "DirectoryRegister", ("text", "weight")),
         32711: (126, "zfoo_py", "DirectoryUnregister", ("text",)),
         32712: (126, "zfoo_py", "DirectoryWatch", ()),
@@ -63,10 +64,11 @@ def test_error_codes_say_whether_the_receiver_can_have_run():
         "NO_ANSWER": 8,
         "ANSWER_TOO_LARGE": 10,
         "BAD_HELLO": 9,
+        "ASK_CYCLE": 11,
     }
     assert 1 not in MAY_NOT_HAVE_RUN
     assert 8 not in MAY_NOT_HAVE_RUN
-    assert {2, 3, 4, 5, 6, 7, 9} == MAY_NOT_HAVE_RUN
+    assert {2, 3, 4, 5, 6, 7, 9, 11} == MAY_NOT_HAVE_RUN
     assert 4711 not in MAY_NOT_HAVE_RUN  # an application's own
 
 

@@ -417,7 +417,8 @@ class TestDecodeErrors:
         [
             (0, [0, 5], SignalAttachment(0, 5)),
             (0, [0, MAX_SIGNAL_ID, 7], SignalAttachment(0, MAX_SIGNAL_ID, 7)),
-            (0, [12, 5, -1, 99, 7, "a newer peer's"], SignalAttachment(12, 5, -1, 99, 7)),
+            (0, [12, 5, -1, 99, 7, "n.1 A"], SignalAttachment(12, 5, -1, 99, 7, "n.1 A")),
+            (0, [12, 5, -1, 99, 7, "", "a newer peer's"], SignalAttachment(12, 5, -1, 99, 7)),
             (2, [True, 5, [12, 6], 7, 8], GatewayAttachment(True, 5, SignalAttachment(12, 6), 7, 8)),
             (2, [False, 5, None], GatewayAttachment(False, 5)),
             (3, ["host", 5], UdpAttachment("host", 5)),

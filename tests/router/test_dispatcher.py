@@ -290,7 +290,9 @@ def test_a_call_that_is_too_late_is_skipped_and_counted():
             await world.quiet()
             assert started == ["in time", "no deadline"]
             assert world.router.expired == 1
-            assert peer.signal_ids() == [2, 3]
+            [(error, attachment), *answers] = peer.written()
+            assert (error.code, attachment.signal_id) == (ErrorCode.EXPIRED, 1)
+            assert [attachment.signal_id for _, attachment in answers] == [2, 3]
             assert peer.actor.intake.in_work == 0
 
     asyncio.run(main())

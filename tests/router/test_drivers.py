@@ -22,14 +22,15 @@ class Bench:
 
     def __init__(self, admit=lambda _: True):
         self.ended = {}
-        self.suspended = []
+        self.suspended, self.ended_late = [], []
         self.batches = 0
         self.waiter = None
         self.drivers = Drivers(
             asyncio.get_running_loop(),
             Pace(0),
             admit=admit,
-            suspended=lambda call: self.suspended.append(call.name),
+            suspended=lambda call, task: self.suspended.append(call.name),
+            ended=lambda call: self.ended_late.append(call.name),
             finished=self.finished,
             batch_done=self.batch_done,
         )
@@ -138,9 +139,11 @@ def test_at_the_first_suspension_another_driver_takes_the_rest():
         await bench.until("b", "d")
         assert set(bench.ended) == {"b", "d"}
         assert bench.suspended == ["a", "c"]
+        assert bench.ended_late == []
         assert bench.tasks == 3
         gate.set()
         await bench.until("a", "c")
+        assert bench.ended_late == ["a", "c"]
         assert bench.ended["a"] == bench.ended["c"] == ("waited", None)
         bench.put(e=value, f=value)
         await bench.until("f")

@@ -28,44 +28,58 @@ def test_lanes_of_sessions_are_a_space_of_their_own():
 def test_a_free_lane_lets_pass_and_a_held_one_does_not():
     """Other lanes do not notice."""
     lanes = Lanes()
-    assert not lanes.wait_if_held(1, "a")
-    lanes.hold(1)
-    assert lanes.wait_if_held(1, "b")
-    assert not lanes.wait_if_held(2, "c")
+    assert lanes.holders(1) == []
+    lanes.hold(1, "a")
+    assert lanes.holders(1) == ["a"]
+    assert lanes.holders(2) == []
     assert len(lanes) == 1
 
 
 def test_the_first_that_waits_gets_the_lane_and_holds_it():
     """So nothing can slip in between, and an empty lane is forgotten."""
     lanes = Lanes()
-    lanes.hold(1)
+    lanes.hold(1, "first")
     for name in "abc":
-        assert lanes.wait_if_held(1, name)
-    assert lanes.release(1) == "a"
-    assert lanes.wait_if_held(1, "d")
-    assert [lanes.release(1) for _ in range(4)] == ["b", "c", "d", None]
+        lanes.wait(1, name)
+    assert lanes.release(1, "first") == "a"
+    assert lanes.holders(1) == ["a"]
+    lanes.wait(1, "d")
+    assert [lanes.release(1, name) for name in "abcd"] == ["b", "c", "d", None]
     assert len(lanes) == 0
-    assert not lanes.wait_if_held(1, "e")
+    assert lanes.holders(1) == []
 
 
 def test_with_two_holders_both_must_let_go():
     """A reentrant receiver is the second one."""
     lanes = Lanes()
-    lanes.hold(1)
-    lanes.hold(1)
-    lanes.wait_if_held(1, "a")
-    assert lanes.release(1) is None
-    assert lanes.release(1) == "a"
-    assert lanes.release(1) is None
+    lanes.hold(1, "one")
+    lanes.hold(1, "two")
+    assert lanes.holders(1) == ["one", "two"]
+    lanes.wait(1, "a")
+    assert lanes.release(1, "one") is None
+    assert lanes.release(1, "two") == "a"
+    assert lanes.release(1, "a") is None
     assert len(lanes) == 0
+
+
+def test_what_waits_can_be_dropped():
+    """What was meant is returned; the others keep their order, and nobody else moves up."""
+    lanes = Lanes()
+    for lane in (1, 2):
+        lanes.hold(lane, "holder")
+        for name in "abc":
+            lanes.wait(lane, f"{name}{lane}")
+    assert lanes.drop(lambda work: work in {"b1", "a2", "holder", "z"}) == ["b1", "a2"]
+    assert [lanes.release(1, work) for work in ("holder", "a1", "c1")] == ["a1", "c1", None]
+    assert [lanes.release(2, work) for work in ("holder", "b2", "c2")] == ["b2", "c2", None]
 
 
 def test_what_waits_can_be_taken_at_the_end():
     """Each once."""
     lanes = Lanes()
     for lane, name in [(1, "a"), (2, "b"), (1, "c")]:
-        lanes.hold(lane)
-        lanes.wait_if_held(lane, name)
+        lanes.hold(lane, "holder")
+        lanes.wait(lane, name)
     assert sorted(lanes.take_waiting()) == ["a", "b", "c"]
     assert lanes.take_waiting() == []
 
@@ -84,12 +98,13 @@ class Model:
             work = self.ready.popleft()
             number, lane, is_reentrant = work
             handed = work in self.handed
-            if not handed and not is_reentrant and self.lanes.wait_if_held(lane, work):
+            if not handed and not is_reentrant and self.lanes.holders(lane):
+                self.lanes.wait(lane, work)
                 continue
             self.log.append(("start", number))
             if number in suspends:
                 if not handed:
-                    self.lanes.hold(lane)
+                    self.lanes.hold(lane, work)
                 self.handed.add(work)
                 self.running.append(work)
             else:
@@ -99,7 +114,7 @@ class Model:
         self.log.append(("end", work[0]))
         if work in self.handed:
             self.handed.discard(work)
-            following = self.lanes.release(work[1])
+            following = self.lanes.release(work[1], work)
             if following is not None:
                 self.handed.add(following)
                 self.ready.appendleft(following)

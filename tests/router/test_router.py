@@ -188,7 +188,7 @@ def test_a_thread_does_not_wait_for_ever_on_a_loop_that_is_dead(monkeypatch):
             thread = threading.Thread(target=asks)
             thread.start()
             thread.join(HANG_S)  # this blocks the loop, as a broken receiver would
-            assert "event loop is blocked or was closed" in str(errors[0])
+            assert "event loop is blocked or closed" in str(errors[0])
             world.runtime.drain()
 
     asyncio.run(main())

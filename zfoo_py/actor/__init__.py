@@ -21,6 +21,7 @@ every private name.
 
 from pykka import ActorDeadError, ActorRef, Timeout
 
+from zfoo_py.actor.cancellable import CancellableFuture
 from zfoo_py.actor.core_actor import CoreActor, CoreRef
 from zfoo_py.actor.future import LoopFuture, refuse_blocking, running_loop
 from zfoo_py.actor.loop_actor import LoopActor
@@ -35,6 +36,7 @@ __all__ = [
     "Abort",
     "ActorDeadError",
     "ActorRef",
+    "CancellableFuture",
     "Control",
     "CoreActor",
     "CoreRef",

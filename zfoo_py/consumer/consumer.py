@@ -16,9 +16,11 @@ from zfoo_py.errors import (
     PacketError,
     SessionClosedError,
 )
+from zfoo_py.net.failures import fail
 from zfoo_py.net.messages import AskRecord
 from zfoo_py.protocol.packet import Ask, Packet, ProtocolModule
 from zfoo_py.router.answer import Answer, asked, check_timeout
+from zfoo_py.router.call import current_call
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from zfoo_py.consumer.hashing import Key
     from zfoo_py.protocol.msgpack_codec import MsgpackCodec
     from zfoo_py.protocol.packet import Binding
+    from zfoo_py.router.call import Call
     from zfoo_py.router.router import Router
 
 __all__ = ["OMITTED", "Consumer"]
@@ -121,17 +124,16 @@ class Consumer:
         if key.__class__ not in _PLAIN_KEYS:
             check_key(key)
         head = self._encode(packet)
+        given_s = self._ask_timeout_s if timeout_s is None else check_timeout(timeout_s)
         future: Answer[Any] = Answer(self._runtime)
-        record = AskRecord(
-            binding,
-            head,
-            key,
-            self._time() + (self._ask_timeout_s if timeout_s is None else check_timeout(timeout_s)),
-            expects,
-            future,
-            self._actor,
-            timeout_s is None,
-        )
+        within = current_call.get()
+        if within is None:
+            deadline_s = self._time() + given_s
+            record = AskRecord(
+                binding, head, key, deadline_s, expects, future, self._actor, timeout_s is None, timeout_s=given_s
+            )
+        else:  # its time is the asker's, and it says who waits for it
+            record = self._ask_within(within, binding, head, key, expects, future, given_s)
         if self._router.has_interceptors:
             self._router.intercept_ask(packet, key, future)
         try:
@@ -139,8 +141,18 @@ class Consumer:
             if get_ident() == self._runtime.thread_ident:
                 self._runtime.drain_batch()
         except (ActorDeadError, InboxFullError) as error:
-            future.settle(error=_not_taken(packet, binding, error))
+            fail(record, _not_taken(packet, binding, error))
         return future
+
+    def _ask_within(
+        self, call: Call, binding: Binding, head: bytes, key: Any, expects: Any, future: Answer[Any], own_s: float
+    ) -> AskRecord:
+        given_s, chain = call.lends(own_s)
+        deadline_s = self._time() + given_s
+        is_default = given_s == self._ask_timeout_s
+        return AskRecord(
+            binding, head, key, deadline_s, expects, future, self._actor, is_default, timeout_s=given_s, chain=chain
+        )
 
     @overload
     def sync_ask(
@@ -159,7 +171,7 @@ class Consumer:
             BlockingCallError: an event loop runs in this thread; await `async_ask` there.
         """
         refuse_blocking("sync_ask()", "await async_ask()")
-        return self._router.wait(self.async_ask(packet, answer, key=key, timeout_s=timeout_s), timeout_s)
+        return self._router.wait(self.async_ask(packet, answer, key=key, timeout_s=timeout_s), packet, timeout_s)
 
     def send(self, packet: Packet, *, key: Any = OMITTED) -> Answer[None]:
         """Send one way to the provider of a key.

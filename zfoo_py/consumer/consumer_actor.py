@@ -18,6 +18,7 @@ from zfoo_py.consumer.news import News
 from zfoo_py.consumer.observer import Observer
 from zfoo_py.consumer.orders import (
     about,
+    end,
     misrouted,
     no_provider,
     not_consumed,
@@ -32,7 +33,7 @@ from zfoo_py.consumer.retries import Again, Retries
 from zfoo_py.consumer.service import Service
 from zfoo_py.consumer.sweeper import Next, Sweeper
 from zfoo_py.consumer.watchdog import Watchdog
-from zfoo_py.errors import AskTimeoutError, CallError, ConfigError, SessionClosedError
+from zfoo_py.errors import AskTimeoutError, ConfigError, SessionClosedError
 from zfoo_py.events import Alert
 from zfoo_py.log import rate_limited
 from zfoo_py.net import messages as m
@@ -154,7 +155,7 @@ class ConsumerActor(CoreActor):
             return
         message = order_in(message)
         if message is not None:
-            outcome(message).settle(error=stopped(message))
+            end(message, stopped(message))
 
     def on_receive(self, message: Any) -> Any:
         """Dispatch by the message's class."""
@@ -314,9 +315,7 @@ class ConsumerActor(CoreActor):
             self._ask(order)
 
     def _fail(self, order: Any, error: Exception) -> None:
-        if isinstance(order, m.AskRecord) and order.may_have_run and isinstance(error, CallError):
-            error.may_have_run = True
-        outcome(order).settle(error=error)
+        end(order, error)
         if isinstance(order, c.SendOrder):
             facts = about(order)
             self._undelivered_send(facts["packet"], facts["module"], str(error))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from zfoo_py.consumer.messages import Retry, SendOrder
 from zfoo_py.errors import BackpressureError, BalancerError, NoProviderError, SessionClosedError
 from zfoo_py.net import messages as m
+from zfoo_py.net.failures import fail
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
     Order: TypeAlias = m.AskRecord | SendOrder
 
 __all__ = [
-    "about", "misrouted", "no_provider", "not_consumed", "order_in", "outcome", "policy_failed", "send_of", "stopped",
-    "text_of", "too_early",
+    "about", "end", "misrouted", "no_provider", "not_consumed", "order_in", "outcome", "policy_failed", "send_of",
+    "stopped", "text_of", "too_early",
 ]  # fmt: skip
 
 # An error names this many providers; it is made per failed ask, and the rest is in the figures.
@@ -27,6 +28,14 @@ MAX_NAMED_PROVIDERS = 10
 def outcome(order: Order) -> Any:
     """What its caller waits for."""
     return order.answer if isinstance(order, m.AskRecord) else order.sent
+
+
+def end(order: Order, error: Exception) -> None:
+    """End an order with an error."""
+    if isinstance(order, m.AskRecord):
+        fail(order, error)
+    else:
+        order.sent.settle(error=error)
 
 
 def order_in(message: Any) -> Any:

@@ -44,8 +44,11 @@ __all__ = [
 ]
 
 
+# A reason and the longest chain that a provider sends.
+MAX_CYCLE_CHARS = 6 * MAX_MESSAGE_CHARS
+
 # What to do about each refusal.
-_ADVICE = {
+_ADVICE: dict[int, str] = {
     ErrorCode.RECEIVER_RAISED: "look there: its log has the traceback",
     ErrorCode.BAD_PACKET: "declare the packet alike on both nodes",
     ErrorCode.NOT_SERVED: "compare [[provider]] there with [[consumer]] here",
@@ -91,7 +94,7 @@ def refused(outbound: Outbound, error: Error, session: Session) -> CallError:
     raised = Raised("", bounded(error.message, MAX_MESSAGE_CHARS))
     if error.code == ErrorCode.RECEIVER_RAISED:
         raised = read_raised(error.message)
-    advice = _ADVICE.get(error.code, "")  # type: ignore[call-overload] - an application's code is a plain int
+    advice = _ADVICE.get(error.code, "")
     return RemoteError(
         error.code,
         raised.message,
@@ -103,12 +106,9 @@ def refused(outbound: Outbound, error: Error, session: Session) -> CallError:
 
 
 def _cycle(text: str, about: dict[str, Any]) -> AskCycleError:
-    holds, _, chain = bounded(text, 4 * MAX_MESSAGE_CHARS).partition("\n")
+    holds, _, chain = bounded(text, MAX_CYCLE_CHARS).partition("\n")
     path = tuple(chain.split("\n")) if chain else ()
-    msg = (
-        f"{about['packet']} waits for an ask that waits for it: {' → '.join(path)}; {holds}; do not wait for it in "
-        f"that receiver, or let its own receiver run beside others with @packet_receiver(reentrant=True)"
-    )
+    msg = f"{about['packet']} waits for an ask that waits for it: {' → '.join(path)}: {holds}"
     return AskCycleError(msg, path=path, **about)
 
 
@@ -138,7 +138,7 @@ def timed_out(outbound: Outbound, session: Session, *, written: bool) -> AskTime
     """Return the error of an ask whose deadline has come."""
     call = outbound.call
     name = call.binding.packet_class.__name__
-    time = f"within {max(0.0, call.timeout_s):.3g} s"
+    time = f"before its deadline, {max(0.0, call.timeout_s):.3g} s after it was asked"
     if call.chain:
         time += " (it was made in a receiver, and has at most what is left of that receiver's own asker's time)"
     if written:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from zfoo_py.errors import FrameError
+    from zfoo_py.net.ask_future import AskFuture
     from zfoo_py.protocol.packet import Binding, Packet
     from zfoo_py.protocol.registration import Registration
 
@@ -102,7 +103,7 @@ class AskRecord(msgspec.Struct, frozen=True):
     key: Any
     deadline_s: float
     expects: type[Packet] | None
-    answer: LoopFuture[Any]
+    answer: AskFuture[Any]
     returns_to: CoreRef | None
     is_default_timeout: bool
     tries: int = 0

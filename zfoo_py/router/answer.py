@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from zfoo_py.actor import ActorDeadError, LoopFuture, running_loop
-from zfoo_py.errors import InboxFullError, ZfooError
-from zfoo_py.net.messages import CancelAsk
+from zfoo_py.errors import ZfooError
+from zfoo_py.net.ask_future import AskFuture
 from zfoo_py.router.call import current_call
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable
 
-    from zfoo_py.actor import CoreRef, LoopActorRef, Runtime
+    from zfoo_py.actor import CoreRef, Runtime
 
 __all__ = ["Answer", "asked", "check_timeout"]
 
@@ -47,7 +45,7 @@ def _call(callback: Callable[..., object], done: Any) -> None:
     callback(done)
 
 
-class Answer(LoopFuture[T]):
+class Answer(AskFuture[T]):
     """The answer to an ask that is on its way; the ask was sent when you got this.
 
     Await it on any event loop, any number of times; or let `when_complete` call you. It always ends: with the
@@ -65,9 +63,6 @@ class Answer(LoopFuture[T]):
     provider: str = ""
     membership_version: int = 0
     held: Any = None  # by `zfoo_py.consumer.in_flight`, if the balancer counts asks
-    carrier: LoopActorRef[Any] | None = None  # the session that has it in flight, under this id
-    signal_id: int = 0
-    _is_kept: bool = False  # a callback or a thread waits for it
 
     def cancel(self) -> bool:
         """Give the ask up: whoever waits gets ``asyncio.CancelledError``, and the provider is told. Any thread.
@@ -76,42 +71,9 @@ class Answer(LoopFuture[T]):
         (`Call.is_cancelled`).
 
         Returns:
-            False if it has ended before (nothing changed).
+            False if it had ended before (nothing changed).
         """
-        if not self.settle(error=asyncio.CancelledError()):
-            return False
-        carrier = self.carrier
-        if carrier is not None:  # else it is on its way to its session, which looks before it writes
-            with suppress(ActorDeadError, InboxFullError):
-                carrier.tell(CancelAsk(self, self.signal_id))
-        return True
-
-    def cancelled(self) -> bool:
-        """Return whether it was cancelled. Any thread."""
-        return isinstance(self._error, asyncio.CancelledError)
-
-    def __await__(self) -> Generator[Any, None, T]:
-        """Suspend the awaiting task until the outcome is there; cancelling the last one cancels the ask."""
-        if self._done:
-            return (yield from self._outcome_now())
-        try:
-            return (yield from super().__await__())
-        except asyncio.CancelledError:
-            self._awaiter_left()
-            raise
-
-    def _awaiter_left(self) -> None:
-        if self._done or self._is_kept:
-            return
-        for waiter in tuple(self._waiters):
-            if isinstance(waiter, asyncio.Future) and not waiter.done():
-                return
-        self.cancel()
-
-    def get(self, *, timeout: float | None = None) -> T:
-        """Block this thread until the outcome is there; as `zfoo_py.actor.LoopFuture.get`."""
-        self._is_kept = True
-        return super().get(timeout=timeout)
+        return super().cancel()
 
     def result(self) -> T:
         """Return the packet, or raise the error; for callbacks. Does not wait.
@@ -134,7 +96,7 @@ class Answer(LoopFuture[T]):
         Asked in a receiver, the callback runs on that receiver's lane, where it may touch the lane's state;
         asked elsewhere, on the event loop that runs here; in a plain thread, on the node's loop.
         """
-        self._is_kept = True
+        self.is_kept = True
         within = current_call.get()
         loop = running_loop()
         if within is not None and within.lane is not None:

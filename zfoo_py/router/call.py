@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from zfoo_py.errors import AlreadyAnsweredError
-
 if TYPE_CHECKING:
     from zfoo_py.actor import LoopFuture
     from zfoo_py.net.session import Session
     from zfoo_py.protocol.packet import Packet
+    from zfoo_py.router.chains import Trail
     from zfoo_py.router.lanes import SessionLane
     from zfoo_py.router.receivers import Receiver
 
@@ -30,6 +30,10 @@ class CallOwner(Protocol):
         """Encode and send the answer."""
         ...
 
+    def chain_within(self, call: Call) -> str:
+        """Return the chain of an ask made in this call's receiver."""
+        ...
+
 
 class Call(msgspec.Struct, eq=False):
     """One packet on its way through a receiver.
@@ -38,7 +42,9 @@ class Call(msgspec.Struct, eq=False):
         session: where it came from; None for own work (`Node.run_in_lane`).
         packet: the packet.
         lane: its lane, or None: it runs at once.
-        deadline_s: the asker's deadline on this node's monotonic clock; infinite if it told none.
+        deadline_s: the asker's deadline on this node's monotonic clock; infinite if it told none, and minus
+            infinite from when it is cancelled.
+        trail: what asks made in its receiver carry on; None until there is one.
     """
 
     session: Session | None
@@ -52,16 +58,40 @@ class Call(msgspec.Struct, eq=False):
     outcome: LoopFuture[Any] | None = None
     answered: bool = False
     holds_lane: bool = False
+    trail: Trail | None = None
 
     @property
     def wants_answer(self) -> bool:
-        """Whether the sender waits for an answer (it asked; it did not send)."""
+        """Whether the sender waits for an answer (it asked; it did not send, and has not cancelled)."""
         return self.signal_id != 0
 
     @property
     def remaining_s(self) -> float:
         """Seconds until the asker gives up; negative afterwards, infinite if it told no deadline."""
         return self.deadline_s - self.owner.time()
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether nobody waits for the answer any more: a blocking receiver had better end. Any thread."""
+        return self.deadline_s == -math.inf
+
+    def give_up(self) -> None:
+        """Take note that nobody waits for the answer; it is like a packet sent one way now. On the loop."""
+        self.deadline_s = -math.inf
+        self.signal_id = 0
+
+    def lends(self, timeout_s: float) -> tuple[float, str]:
+        """Return the time and the chain of an ask that is made in this call's receiver. Any thread.
+
+        As long as the asker waits, it has no more time than is left of the asker's; a receiver that has answered, or
+        was cancelled, tidies up in its own time.
+
+        Args:
+            timeout_s: what it would have elsewhere.
+        """
+        if self.signal_id and not self.answered:
+            timeout_s = min(timeout_s, self.remaining_s)
+        return timeout_s, self.owner.chain_within(self)
 
     def answer(self, packet: Packet) -> None:
         """Answer the ask, now or later; from any thread. A packet sent one way takes no answer: no effect.
@@ -70,9 +100,6 @@ class Call(msgspec.Struct, eq=False):
             AlreadyAnsweredError: it has been answered; names the receiver.
             EncodeError, UnmappedPacketError: the packet cannot be sent; the ask can still be answered.
         """
-        if self.answered:
-            msg = f"{self.receiver.where} answered {type(self.packet).__name__} twice: an ask has one answer"
-            raise AlreadyAnsweredError(msg)
         self.owner.answer(self, packet)
 
 

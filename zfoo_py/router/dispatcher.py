@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+import threading
+import traceback
+import uuid
+from typing import TYPE_CHECKING, Any
 
 from loguru import logger
 
 from zfoo_py.actor import Abort, ActorDeadError, LoopFuture
-from zfoo_py.errors import InboxFullError, ZfooError
+from zfoo_py.errors import AlreadyAnsweredError, InboxFullError, ZfooError
 from zfoo_py.events import ReceiverFailed
 from zfoo_py.log import rate_limited
 from zfoo_py.net.messages import Finished, Reply
 from zfoo_py.protocol.attachment import CLIENT_KEYED, NoAnswerAttachment, SignalAttachment
-from zfoo_py.protocol.common import Error, ErrorCode
-from zfoo_py.protocol.packet import Packet
+from zfoo_py.protocol.common import Cancel
+from zfoo_py.router import refusals
 from zfoo_py.router.admission import Admission
-from zfoo_py.router.answer import Answer
+from zfoo_py.router.begun import Begun
 from zfoo_py.router.call import Call
+from zfoo_py.router.cancels import Cancels
+from zfoo_py.router.chains import notice_before_s
+from zfoo_py.router.cycles import Cycles
 from zfoo_py.router.drivers import Drivers
-from zfoo_py.router.lanes import Lanes, SessionLane, lane_of_sid, lane_of_uid
-from zfoo_py.router.receivers import Receiver
+from zfoo_py.router.hooks import Hooks
+from zfoo_py.router.lanes import Lanes, lane_of_session
 from zfoo_py.router.shedding import Drainage
 from zfoo_py.router.worker_actor import WorkQueue
 
@@ -30,38 +37,19 @@ if TYPE_CHECKING:
     from zfoo_py.actor import Runtime
     from zfoo_py.events import Events
     from zfoo_py.net.session import Session
+    from zfoo_py.protocol.common import Error
     from zfoo_py.protocol.msgpack_codec import MsgpackCodec
-    from zfoo_py.protocol.packet import Binding
+    from zfoo_py.protocol.packet import Binding, Packet
+    from zfoo_py.router.hooks import Interceptor
+    from zfoo_py.router.receivers import Receiver
 
-__all__ = ["Dispatcher", "Interceptor"]
-
-A = TypeVar("A", bound=Packet)
-T = TypeVar("T")
-
-
-class Interceptor(Protocol):
-    """zfoo's before/after hooks around asks and receives. Called on the loop or the asking thread; must not wait.
-
-    A hook that raises in ``before_…`` fails the ask, or answers it with an error; in ``after_…`` it is logged.
-    """
-
-    def before_ask(self, packet: Packet, key: object) -> None:
-        """Run before a packet is asked."""
-
-    def after_ask(self, packet: Packet, answer: Packet | None, error: BaseException | None) -> None:
-        """Run when an ask has ended."""
-
-    def before_receive(self, session: Session, packet: Packet) -> None:
-        """Run before a packet goes to its receiver."""
-
-    def after_receive(self, session: Session, packet: Packet, error: BaseException | None) -> None:
-        """Run when the receiver has ended."""
+__all__ = ["Dispatcher"]
 
 
 class Dispatcher:
     """Hands packets to receivers, in lanes, and sends their answers.
 
-    Everything belongs to the loop's thread, but `run_in_lane` and `answer`, which may be called from any.
+    Everything belongs to the loop's thread, but `answer` and `chain_within`, which may be called from any.
 
     Args:
         runtime: of the node.
@@ -72,6 +60,8 @@ class Dispatcher:
         events: gets ReceiverFailed.
         lane_of: the 32-bit task hash of a key; hashing belongs to the consumer package, above this one.
         interceptors: hooks; none costs nothing.
+        node_id: names this node in the chains of asks.
+        send_tracebacks: whether an asker gets the traceback of a receiver that raised.
     """
 
     def __init__(
@@ -84,6 +74,9 @@ class Dispatcher:
         events: Events,
         lane_of: Callable[[Any], int],
         interceptors: Sequence[Interceptor] = (),
+        *,
+        node_id: str = "node",
+        send_tracebacks: bool = False,
     ) -> None:
         self._runtime = runtime
         self.time = runtime.time
@@ -93,19 +86,26 @@ class Dispatcher:
         self._limits = limits
         self._events = events
         self._lane_of = lane_of
-        self._interceptors = tuple(interceptors)
-        self._system: dict[type[Packet], Callable[[Session, Any], None]] = {}
+        self._hooks = Hooks(interceptors)
+        self._send_tracebacks = send_tracebacks
+        self._once = threading.Lock()  # explicit answers, and asks in receivers, come from any thread
+        # Ids alone do not tell nodes apart: two may have one id by mistake, and a node has it again when it comes back.
+        self._cycles = Cycles(f"{node_id}:{uuid.uuid4().hex[:8]}", self._once)
         self._lanes: Lanes[Call] = Lanes()
+        self._begun = Begun()
         self._drivers = Drivers(
             runtime.loop,
             runtime.pace,
             admit=self._admit,
-            suspended=self._hold_lane,
+            suspended=self._suspended,
+            ended=self._begun.remove,
             finished=self._call_ended,
             batch_done=self._batch_done,
         )
         self._ready = self._drivers.ready
-        self._work = WorkQueue(runtime, limits.workers, limits.max_in_work, self._call_ended, self._batch_done)
+        self._work = WorkQueue(runtime, limits.workers, limits.max_in_work, self._work_ended, self._batch_done)
+        cancels = Cancels(self._begun, self._lanes, self._ready, self._work.drop, self._too_late, runtime.at_turn_end)
+        self._system: dict[type[Packet], Callable[[Session, Any], None]] = {Cancel: cancels.take}
         self.admission = Admission(limits.max_in_work)
         self._starts = Drainage()
         self._queued = 0
@@ -114,6 +114,7 @@ class Dispatcher:
         self.in_work = 0
         self.received = 0
         self.expired = 0
+        self.cancelled = 0
         self.refused = 0
         self.misrouted = 0
         self.receiver_failures = 0
@@ -160,13 +161,15 @@ class Dispatcher:
                 self._cannot_serve(session, binding, packet, signal_id, unknown=receiver is None)
                 return False
         if self.in_work >= self.admission.look_from and (error := self._too_much(receiver, signal_id, deadline_s)):
-            self._refuse(session, signal_id, ErrorCode(error.code), error.message)
+            self._refuse(session, signal_id, error)
             return False
         session_lane = None
         if lane is None and session.kind == "client":
-            session_lane = self._session_lane(session)
+            session_lane = lane_of_session(session)
             lane = session_lane.lane
         call = Call(session, packet, lane, deadline_s, receiver, signal_id, self, session_lane)
+        if signal_id and attachment.chain:
+            self._cycles.came_with(call, attachment.chain)
         if session_lane is not None and session_lane.parked is not None:
             self.in_work += 1
             session_lane.parked.append(call)
@@ -211,39 +214,22 @@ class Dispatcher:
         if session.side == "server" and module not in session.serves and session.kind != "client":
             self._misrouted(session, signal_id, name, module)
         elif unknown:
-            self._refuse(session, signal_id, ErrorCode.NO_RECEIVER, f"this node has no receiver of {name}")
+            self._refuse(session, signal_id, refusals.no_receiver(name))
 
     def _misrouted(self, session: Session, signal_id: int, name: str, module: str) -> None:
         """The tripwire: what arrives is meant for another service type than those this node provides."""
         self.misrouted += 1
-        groups = " and ".join(sorted(repr(group) for provided, group in self._provided if provided == module))
-        text = f"this node does not provide module {module!r}"
-        if groups:
-            text = f"this node provides module {module!r} as {groups}, not as the group that its asker consumes"
-        rate_limited(f"misroute {session.node_id}", f"{name} of {session.node_id or session.peer} is misrouted: {text}")
-        self._refuse(session, signal_id, ErrorCode.NOT_SERVED, text)
+        error = refusals.misrouted(module, self._provided)
+        peer = session.node_id or session.peer
+        rate_limited(f"misroute {session.node_id}", f"{name} of {peer} is misrouted: {error.message}")
+        self._refuse(session, signal_id, error)
 
-    def _refuse(self, session: Session, signal_id: int, code: ErrorCode, text: str) -> None:
+    def _refuse(self, session: Session, signal_id: int, error: Error) -> None:
         self.refused += 1
         if signal_id:
-            self._tell(session, Reply(signal_id, self._codec.encode(Error(code, text)), finishes=False))
+            self._tell(session, Reply(signal_id, self._codec.encode(error), finishes=False))
 
     # --- lanes
-
-    def _session_lane(self, session: Session) -> SessionLane:
-        """Return the lane of a client session's packet without key, and count the packet in."""
-        current: SessionLane | None = session.lane
-        lane = lane_of_uid(session.uid) if session.uid else lane_of_sid(session.sid)
-        if current is None:
-            current = session.lane = SessionLane(lane)
-        elif current.lane != lane:
-            old = current
-            current = session.lane = SessionLane(lane)
-            if old.outstanding:  # the new lane starts when the old one is empty
-                old.next = current
-                current.parked = []
-        current.outstanding += 1
-        return current
 
     def _admit(self, call: Call) -> bool:
         """Decide whether a ready call may start on a driver now; called right before."""
@@ -252,63 +238,124 @@ class Dispatcher:
             lane is not None
             and self._lanes
             and not (call.holds_lane or receiver.reentrant)
-            and self._lanes.wait_if_held(lane, call)
+            and (holders := self._lanes.holders(lane))
         ):
+            self._wait_for_lane(call, lane, holders)
             return False
         if call.deadline_s <= self.time():
-            self.expired += 1
-            self._end(call)
+            self._too_late(call)
             return False
-        if self._interceptors and call.session is not None:
+        if self._hooks and call.session is not None:
             try:
-                for interceptor in self._interceptors:
-                    interceptor.before_receive(call.session, call.packet)
-            except Exception as error:  # noqa: BLE001 - a hook of the user's: the ask gets it
+                self._hooks.before_receive(call.session, call.packet)
+            except BaseException as error:  # noqa: BLE001 - a hook of the user's: the ask gets it, whatever it is
                 self._receiver_failed(call, error)
                 self._end(call)
                 return False
         if receiver.is_async:
             return True
-        self._hold_lane(call)
-        if not self._work.submit(call):
-            self._refuse_call(call, ErrorCode.OVERLOADED, "the queue of this node's worker threads is full")
-            self._end(call)
+        self._to_worker(call)
         return False
+
+    def _wait_for_lane(self, call: Call, lane: int, holders: list[Call]) -> None:
+        """Let a call wait, unless it would wait for itself; whoever asked in a receiver hears in time who held it."""
+        if call.deadline_s <= self.time():  # else what was cancelled when it was ready would wait for the lane
+            self._too_late(call)
+            return
+        if call.trail is not None:
+            cycle = self._cycles.in_lane(call, holders)
+            if cycle is not None:
+                self._refuse_and_end(call, cycle)
+                return
+            remaining_s = call.remaining_s
+            if remaining_s < math.inf:
+                delay_s = remaining_s - notice_before_s(remaining_s)
+                call.trail.notice = self._runtime.timers.call_later(delay_s, self._lane_was_held, call)
+        self._lanes.wait(lane, call)
+
+    def _lane_was_held(self, call: Call) -> None:
+        for late in self._lanes.drop(lambda waiting: waiting is call):
+            self.expired += 1
+            self._refuse_call(late, refusals.expired_in_lane(self._lanes.holders(late.lane or 0)))
+            self._end(late)
+
+    def _to_worker(self, call: Call) -> None:
+        """Hand a call to the workers, unless each of them waits for it."""
+        if call.trail is not None and (cycle := self._cycles.in_workers(call, self._work.busy())) is not None:
+            self._refuse_and_end(call, cycle)
+            return
+        self._hold_lane(call)
+        self._begun.add(call, None)
+        if not self._work.submit(call):
+            self._begun.remove(call)
+            self._refuse_and_end(call, refusals.stopped() if self._is_stopped else refusals.workers_full())
+
+    def _refuse_and_end(self, call: Call, error: Error) -> None:
+        self.refused += 1
+        self._refuse_call(call, error)
+        self._end(call)
+
+    def _too_late(self, call: Call) -> None:
+        if call.is_cancelled:
+            self.cancelled += 1
+        else:
+            self.expired += 1
+            self._refuse_call(call, refusals.expired())
+        self._end(call)
+
+    def _suspended(self, call: Call, task: asyncio.Task[None]) -> None:
+        self._hold_lane(call)
+        self._begun.add(call, task)
 
     def _hold_lane(self, call: Call) -> None:
         """Close the gate of a call's lane: it suspends, or goes to a worker."""
         if call.lane is not None and not call.holds_lane:
             call.holds_lane = True
-            self._lanes.hold(call.lane)
+            self._lanes.hold(call.lane, call)
 
     # --- the end of a call
 
+    def _work_ended(self, call: Call, value: Any, error: BaseException | None) -> None:
+        self._begun.remove(call)
+        self.cancelled += call.is_cancelled
+        self._call_ended(call, value, error)
+
     def _call_ended(self, call: Call, value: Any, error: BaseException | None) -> None:
-        if self._interceptors and call.session is not None:
-            self._after_receive(call, error)
+        if self._hooks and call.session is not None:
+            self._hooks.after_receive(call.session, call.packet, error)
         if call.outcome is not None:
             if error is not None and not isinstance(error, Exception):  # nobody else's task may end by it
                 error = ZfooError(f"{call.receiver.where} raised {error!r}")
             call.outcome.settle(value, error)
         elif error is not None:
-            self._receiver_failed(call, error)
+            if call.is_cancelled and isinstance(error, asyncio.CancelledError):
+                self.cancelled += 1
+            else:
+                self._receiver_failed(call, error)
         elif value is not None:
             if call.signal_id and not call.answered:
                 self._answer_and_end(call, value)
                 return
             if call.answered:
-                self._receiver_failed(call, ZfooError(f"{call.receiver.where} answered and returned a packet as well"))
+                self._answered_twice(call)
         elif call.signal_id and not call.answered and not call.receiver.wants_call and not call.receiver.declares_none:
-            self._refuse_call(call, ErrorCode.NO_ANSWER, f"{call.receiver.where} returned None instead of an answer")
+            self._refuse_call(call, refusals.no_answer(call.receiver.where))
         self._end(call)
 
+    def _answered_twice(self, call: Call) -> None:
+        self._receiver_failed(call, ZfooError(f"{call.receiver.where} answered and returned a packet as well"))
+
     def _answer_and_end(self, call: Call, value: Any) -> None:
-        call.answered = True
         try:
             head = self._codec.encode(value)
         except Exception as error:  # noqa: BLE001 - whatever a receiver returned, the asker hears of it
-            call.answered = False
             self._receiver_failed(call, error)
+            self._end(call)
+            return
+        if not call.receiver.wants_call:
+            call.answered = True
+        elif not self._claim(call):  # another thread of its has answered just now
+            self._answered_twice(call)
             self._end(call)
             return
         assert call.session is not None
@@ -333,9 +380,10 @@ class Dispatcher:
         """Take a call out of work and out of its lanes; whoever waited for that is ready now."""
         self.in_work -= 1
         if call.holds_lane and call.lane is not None:
-            following = self._lanes.release(call.lane)
+            following = self._lanes.release(call.lane, call)
             if following is not None:
                 following.holds_lane = True
+                _cancel_notice(following)
                 self._ready.appendleft(following)
         session_lane = call.session_lane
         if session_lane is not None:
@@ -360,69 +408,52 @@ class Dispatcher:
 
     def _receiver_failed(self, call: Call, error: BaseException) -> None:
         self.receiver_failures += 1
-        name, kind, said = type(call.packet).__name__, type(error).__name__, _said(error)
+        name, kind, said = type(call.packet).__name__, type(error).__name__, refusals.said_by(error)
         logger.opt(exception=error).error("{} raised while handling {}", call.receiver.where, name)
         if call.outcome is not None:
             call.outcome.settle(error=error)
         elif call.signal_id and not call.answered:
-            self._refuse_call(call, ErrorCode.RECEIVER_RAISED, f"{kind}: {said}" if said else kind)
+            trace = "".join(traceback.format_exception(error)) if self._send_tracebacks else ""
+            self._refuse_call(call, refusals.raised(error, trace))
         if self._events.wants(ReceiverFailed):
             sid = call.session.sid if call.session is not None else 0
             self._events.publish(ReceiverFailed(call.receiver.where, name, sid, kind, said))
 
-    def _refuse_call(self, call: Call, code: ErrorCode, text: str) -> None:
+    def _refuse_call(self, call: Call, error: Error) -> None:
         if call.outcome is not None:
-            call.outcome.settle(error=ZfooError(text))
-        elif call.signal_id and not call.answered and call.session is not None:
-            call.answered = True
-            self._tell(call.session, Reply(call.signal_id, self._codec.encode(Error(code, text)), finishes=False))
+            call.outcome.settle(error=ZfooError(error.message))
+        elif call.signal_id and call.session is not None and self._claim(call):
+            self._tell(call.session, Reply(call.signal_id, self._codec.encode(error), finishes=False))
 
-    def _after_receive(self, call: Call, error: BaseException | None) -> None:
-        assert call.session is not None
-        for interceptor in self._interceptors:
-            try:
-                interceptor.after_receive(call.session, call.packet, error)
-            except Exception as hook_error:  # noqa: BLE001 - the receiver has run; its answer must go out
-                logger.opt(exception=hook_error).error("after_receive of {!r} raised", interceptor)
+    def _claim(self, call: Call) -> bool:
+        """Take the right to answer a call; False if somebody has. From any thread."""
+        with self._once:
+            if call.answered:
+                return False
+            call.answered = True
+            return True
 
     def answer(self, call: Call, packet: Packet) -> None:
-        """Send the explicit answer of a call; used by `Call.answer`, from any thread."""
-        if not call.signal_id or call.session is None:
-            return
-        head = self._codec.encode(packet)
-        call.answered = True
-        self._tell(call.session, Reply(call.signal_id, head, finishes=False))
+        """Send the explicit answer of a call; used by `Call.answer`, from any thread.
 
-    # --- own work in a lane
+        Raises:
+            AlreadyAnsweredError: it has been answered.
+            EncodeError, UnmappedPacketError: the packet cannot be sent; the ask can still be answered.
+        """
+        signal_id = call.signal_id  # 0 from one moment to the next, if it is cancelled
+        if not call.answered:
+            if not signal_id or call.session is None:
+                return
+            head = self._codec.encode(packet)
+            if self._claim(call):
+                self._tell(call.session, Reply(signal_id, head, finishes=False))
+                return
+        msg = f"{call.receiver.where} answered {type(call.packet).__name__} twice: an ask has one answer"
+        raise AlreadyAnsweredError(msg)
 
-    def run_in_lane(
-        self, lane: int, function: Callable[..., Any], args: tuple[Any, ...], *, is_async: bool
-    ) -> Answer[Any]:
-        """Run own work in a lane, in its turn: on the loop (``is_async``) or on a worker. From any thread."""
-        outcome: Answer[Any] = Answer(self._runtime)
-        receiver = Receiver(
-            function=lambda _session, _packet: function(*args),
-            packet_class=Packet,
-            is_async=is_async,
-            wants_call=False,
-            declares_none=True,
-            reentrant=False,
-            where=getattr(function, "__qualname__", repr(function)),
-        )
-        call = Call(None, None, lane, math.inf, receiver, 0, self, None, outcome)
-        self._runtime.call_from_outside(self._queue, call)
-        return outcome
-
-    def callback_in_lane(self, lane: int, callback: Callable[[Any], object], done: Any, *, is_async: bool) -> None:
-        """Run an answer's callback in the lane of the receiver that asked."""
-        if not is_async:
-            self.run_in_lane(lane, callback, (done,), is_async=False)
-            return
-
-        async def call_back() -> None:
-            callback(done)
-
-        self.run_in_lane(lane, call_back, (), is_async=True)
+    def chain_within(self, call: Call) -> str:
+        """Return the chain of an ask made in this call's receiver. From any thread."""
+        return self._cycles.chain_within(call)
 
     # --- the end
 
@@ -436,22 +467,30 @@ class Dispatcher:
         return waiter
 
     async def stop(self) -> LoopFuture[None]:
-        """Cancel the receivers that are still suspended, and ask the workers to stop; ends when they have."""
-        await self._drivers.stop()
+        """Let nothing more begin, cancel the receivers that are suspended, and ask the workers to stop.
+
+        Returns:
+            A future that ends when the workers have.
+        """
         self._is_stopped = True
-        for call in (*self._ready, *self._lanes.take_waiting(), *self._work.take_waiting()):
-            self._drop(call)
+        self._drop_all(self._work.take_waiting())
+        await self._drivers.stop()
+        self._drop_all([*self._ready, *self._lanes.take_waiting(), *self._work.take_waiting()])
         return self._work.stop()
 
+    def _drop_all(self, calls: list[Call]) -> None:
+        for call in calls:
+            _cancel_notice(call)
+            self._drop(call)
+
     def _drop(self, call: Call) -> None:
-        """Let nobody wait for own work that will not run; peers hear of the end of their sessions."""
+        """Let nobody wait for what will not run; its receiver has not begun, so an asker may ask elsewhere."""
         if call.outcome is not None:
             call.outcome.settle(error=ZfooError(f"{call.receiver.where} did not run: the node has stopped"))
+        else:
+            self._refuse_call(call, refusals.stopped())
 
 
-def _said(error: BaseException) -> str:
-    """Return what a foreign exception says, as text that can be sent: file names in it may hold lone surrogates."""
-    try:
-        return str(error).encode("utf-8", "backslashreplace").decode()
-    except Exception:  # noqa: BLE001 - its own text may raise, too; its call must end nevertheless
-        return ""
+def _cancel_notice(call: Call) -> None:
+    if call.trail is not None and call.trail.notice is not None:
+        call.trail.notice.cancel()

@@ -44,7 +44,8 @@ class Drivers:
         pace: of the node's runtime: a batch of receivers begins and ends.
         admit: asked before a call starts; False if it must not start now (the lane is held, it is too late,
             or it went to a worker).
-        suspended: told when a receiver suspends for the first time.
+        suspended: told when a receiver suspends for the first time, and the Task that is its own from then on.
+        ended: told when such a receiver has ended, before ``finished``.
         finished: told the outcome of every call admitted: (call, value, error).
         batch_done: called when nothing is ready any more, before the driver idles.
     """
@@ -55,7 +56,8 @@ class Drivers:
         pace: Pace,
         *,
         admit: Callable[[Call], bool],
-        suspended: Callable[[Call], None],
+        suspended: Callable[[Call, asyncio.Task[None]], None],
+        ended: Callable[[Call], None],
         finished: Callable[[Call, Any, BaseException | None], None],
         batch_done: Callable[[], None],
     ) -> None:
@@ -64,6 +66,7 @@ class Drivers:
         self._pace = pace
         self._admit = admit
         self._suspended = suspended
+        self._ended = ended
         self._finished = finished
         self._batch_done = batch_done
         self._active: asyncio.Task[None] | None = None  # the one that starts calls, or is woken to do so
@@ -136,10 +139,11 @@ class Drivers:
                 except BaseException as error:  # noqa: BLE001 - a receiver's error is the asker's, whatever it is
                     self._finished(call, None, error)
                 else:
-                    self._suspended(call)
+                    self._suspended(call, task)
                     self._active = None
                     self.wake()  # another driver takes the rest
                     value, failure = yield from _see_through(coroutine, waits_for, context.run, pace)
+                    self._ended(call)
                     self._finished(call, value, failure)
                     if isinstance(failure, GeneratorExit):
                         raise failure

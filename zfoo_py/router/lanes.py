@@ -9,9 +9,14 @@ they hold no lane meanwhile, so that sessions which change lanes crosswise canno
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-__all__ = ["Lanes", "SessionLane", "lane_of_sid", "lane_of_uid"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from zfoo_py.net.session import Session
+
+__all__ = ["Lanes", "SessionLane", "lane_of_session", "lane_of_sid", "lane_of_uid"]
 
 W = TypeVar("W")
 
@@ -45,16 +50,35 @@ class SessionLane:
         self.parked: list[Any] | None = None
 
 
+def lane_of_session(session: Session) -> SessionLane:
+    """Return the lane of a client session's packet without key, and count the packet in."""
+    current: SessionLane | None = session.lane
+    lane = lane_of_uid(session.uid) if session.uid else lane_of_sid(session.sid)
+    if current is None:
+        current = session.lane = SessionLane(lane)
+    elif current.lane != lane:
+        old = current
+        current = session.lane = SessionLane(lane)
+        if old.outstanding:  # the new lane starts when the old one is empty
+            old.next = current
+            current.parked = []
+    current.outstanding += 1
+    return current
+
+
 class _Held(Generic[W]):
     __slots__ = ("holders", "waiting")
 
-    def __init__(self) -> None:
-        self.holders = 1
+    def __init__(self, holder: W) -> None:
+        self.holders = [holder]
         self.waiting: deque[W] = deque()
 
 
 class Lanes(Generic[W]):
-    """The held lanes of one node. Owned by the router, on the loop's thread; every method is O(1)."""
+    """The held lanes of one node. Owned by the router, on the loop's thread.
+
+    Every method is O(1), `release` O(holders) (one, unless receivers are reentrant), unless it says otherwise.
+    """
 
     __slots__ = ("_held",)
 
@@ -64,33 +88,44 @@ class Lanes(Generic[W]):
     def __len__(self) -> int:
         return len(self._held)
 
-    def wait_if_held(self, lane: int, work: W) -> bool:
-        """Queue the work behind a held lane; False if the lane is free (nothing changed)."""
+    def holders(self, lane: int) -> list[W]:
+        """Return those that hold a lane; empty if it is free."""
         held = self._held.get(lane)
-        if held is None:
-            return False
-        held.waiting.append(work)
-        return True
+        return held.holders if held is not None else []
 
-    def hold(self, lane: int) -> None:
+    def wait(self, lane: int, work: W) -> None:
+        """Queue the work behind a held lane."""
+        self._held[lane].waiting.append(work)
+
+    def hold(self, lane: int, work: W) -> None:
         """Close the lane's gate until `release`; a second holder keeps it closed longer."""
         held = self._held.get(lane)
         if held is None:
-            self._held[lane] = _Held()
+            self._held[lane] = _Held(work)
         else:
-            held.holders += 1
+            held.holders.append(work)
 
-    def release(self, lane: int) -> W | None:
+    def release(self, lane: int, work: W) -> W | None:
         """Let go of a lane; returns what waited longest, if nobody else holds it: the lane is held for that now."""
         held = self._held[lane]
-        held.holders -= 1
+        held.holders.remove(work)
         if held.holders:
             return None
         if held.waiting:
-            held.holders = 1
-            return held.waiting.popleft()
+            following = held.waiting.popleft()
+            held.holders.append(following)
+            return following
         del self._held[lane]
         return None
+
+    def drop(self, is_meant: Callable[[W], bool]) -> list[W]:
+        """Remove and return what waits and is meant. O(all that waits)."""
+        dropped: list[W] = []
+        for held in self._held.values():
+            if any(map(is_meant, held.waiting)):
+                dropped += filter(is_meant, held.waiting)
+                held.waiting = deque(work for work in held.waiting if not is_meant(work))
+        return dropped
 
     def take_waiting(self) -> list[W]:
         """Remove and return all that waits, for the end of the node. O(n)."""

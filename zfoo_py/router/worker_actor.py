@@ -31,18 +31,22 @@ class WorkerActor(ThreadActor):
     def __init__(self, work: WorkQueue) -> None:
         super().__init__()
         self._work = work
+        self.call: Call | None = None  # the one it is at; read on the loop
+        work.actors.append(self)
 
     def on_receive(self, message: WorkReady) -> None:
         """Take calls until the queue is empty. In the worker's thread."""
         del message
         work = self._work
         while (call := work.take()) is not None:
+            self.call = call
             try:
                 value = copy_context().run(_run, call)
             except BaseException as error:  # noqa: BLE001 - also SystemExit: a receiver must not end a worker
                 work.done(call, None, error)
             else:
                 work.done(call, value, None)
+        self.call = None
         work.idle(self.actor_ref)
 
     def on_stop(self) -> None:
@@ -90,8 +94,10 @@ class WorkQueue:
         self._results_on_their_way = False
         self._idle: deque[ActorRef[WorkerActor]] = deque()
         self._refs: list[ActorRef[WorkerActor]] = []
+        self.actors: list[WorkerActor] = []
         self._alive = 0
         self._stopping = False
+        self._is_closed = False
         self._stopped: LoopFuture[None] = LoopFuture()
 
     def __len__(self) -> int:
@@ -101,9 +107,22 @@ class WorkQueue:
         """Return how many threads are in a receiver, or on their way to their end. On the loop's thread."""
         return self._alive if self._stopping else len(self._refs) - len(self._idle)
 
+    def busy(self) -> list[Call]:
+        """Return the calls that the workers are at, if every one of them is at one; else nothing. On the loop."""
+        calls = [call for actor in self.actors if (call := actor.call) is not None]
+        return calls if len(calls) >= self._workers else []
+
+    def drop(self, call: Call) -> bool:
+        """Take back a call that no worker has taken; False if one has. On the loop's thread. O(calls that wait)."""
+        try:
+            self._calls.remove(call)
+        except ValueError:
+            return False
+        return True
+
     def submit(self, call: Call) -> bool:
-        """Queue a call for the next free worker; False if the queue is full."""
-        if len(self._calls) >= self._limit:
+        """Queue a call for the next free worker; False if the queue is full, or the node stops."""
+        if len(self._calls) >= self._limit or self._is_closed:
             return False
         self._calls.append(call)
         self._submitted += 1
@@ -165,7 +184,8 @@ class WorkQueue:
         self._batch_done()
 
     def take_waiting(self) -> list[Call]:
-        """Remove and return the calls that no worker has begun."""
+        """Remove and return the calls that no worker has begun, and take no more of them: the node stops."""
+        self._is_closed = True
         waiting = []
         with suppress(IndexError):
             while True:  # workers take from it meanwhile
