@@ -26,6 +26,7 @@ WIRING = (
     "zfoo_py/program.py",
     "zfoo_py/engine.py",
     "zfoo_py/doors.py",
+    "zfoo_py/signals.py",
     "zfoo_py/slow_turns.py",
     "zfoo_py/supervisor.py",
     "zfoo_py/admin.py",

@@ -6,13 +6,12 @@ import asyncio
 import inspect
 import os
 import random
-import signal
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Self
 
 from loguru import logger
 
-from zfoo_py.actor import refuse_blocking
+from zfoo_py.actor import LoopFuture, refuse_blocking
 from zfoo_py.config import Consume, NodeConfig, Provide
 from zfoo_py.consumer.hashing import check_key, task_hash
 from zfoo_py.consumer.policies.catalog import BALANCERS, check_options
@@ -28,6 +27,7 @@ from zfoo_py.protocol.packet import DEFAULT_TABLE
 from zfoo_py.router.answer import Answer, asked
 from zfoo_py.router.call import current_call
 from zfoo_py.router.receivers import check_provided, collect_receivers
+from zfoo_py.signals import until_signal
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -127,6 +127,8 @@ class Node:
         self._engine: Engine | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: LoopThread | None = None
+        self._starting: asyncio.Task[None] | None = None
+        self._start_failed: LoopFuture[None] = LoopFuture()
         self._stopping: asyncio.Task[None] | None = None
         self._has_signals = False
         imported = [import_module(name, f"app.imports[{index}]") for index, name in enumerate(config.imports)]
@@ -313,14 +315,21 @@ class Node:
         self._loop = asyncio.get_running_loop()
         self._engine = Engine(self._parts, self._loop)
         watch(self)
+        self._starting = self._loop.create_task(self._engine.start(), name=f"zfoo_py start of {self.id}")
         try:
-            await self._engine.start()
+            await self._starting
             self._state = "up"
             await _call_hook(self._on_start, self)
-        except BaseException:
+        except BaseException as error:
+            was_told_to = self._state == "stopping" and isinstance(error, asyncio.CancelledError)
             self._state = "stopping"
             await self._engine.stop()
             self._state = "stopped"
+            self._start_failed.settle()
+            task = asyncio.current_task()
+            if was_told_to and task is not None and not task.cancelling():
+                msg = f"node {self.id} was stopped while it started"
+                raise ZfooError(msg) from None
             raise
         self.events.publish(NodeStarted(self.id, self.address or None))
         at = f" at {self.address}" if self.address else ""
@@ -330,13 +339,16 @@ class Node:
     async def stop(self) -> None:
         """Leave discovery, finish what is in work up to ``drain_timeout_s``, and end everything. Idempotent.
 
-        In a receiver it begins and does not wait: the node waits for its receivers.
+        In a receiver it begins and does not wait: the node waits for its receivers. One that is
+        starting starts no further; whoever waits for its start gets a ZfooError.
 
         Raises:
             Exception: what ``on_stop`` raised, once everything has ended.
         """
         if self._state == "new":
             self._state = "stopped"
+        elif self._state == "starting":
+            await self._stop_starting()
         elif self._state == "up":
             self._state = "stopping"
             context = copy_context()
@@ -356,8 +368,17 @@ class Node:
             await asyncio.wait({stopping})
             raise
 
+    async def _stop_starting(self) -> None:
+        """Cancel a start that is under way; whoever waits for it gets a ZfooError."""
+        assert self._starting is not None
+        self._state = "stopping"
+        self._starting.cancel()
+        await self._start_failed
+
     async def abort(self) -> None:
         """End everything at once, without goodbye, draining or ``on_stop``. Idempotent."""
+        if self._state == "starting":
+            await self._stop_starting()
         if self._stopping is not None:
             self._stopping.cancel()  # it cuts the draining short, and ends the engine
             await asyncio.wait({self._stopping})
@@ -403,35 +424,8 @@ class Node:
         """
         refuse_blocking("Node.run()", "use `async with Node(…)`")
         with asyncio.Runner(loop_factory=new_loop) as runner:
-            runner.run(self._run_until_signal())
-
-    async def _run_until_signal(self) -> None:
-        loop = asyncio.get_running_loop()
-        asked = asyncio.Event()
-
-        def on_signal(number: int) -> None:
-            if asked.is_set():
-                logger.warning("second signal: ending at once")
-                os._exit(128 + number)
-            asked.set()
-
-        self._has_signals = True
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, on_signal, number)
-        starting = loop.create_task(self.start())
-        stopping = loop.create_task(asked.wait())
-        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        if not starting.done():
-            starting.cancel()
-        try:
-            await starting
-            await stopping
-        except asyncio.CancelledError:
-            if not asked.is_set():
-                raise
-        finally:
-            stopping.cancel()
-            await self.stop()
+            self._has_signals = True
+            runner.run(until_signal(self.start, self.stop))
 
     def __enter__(self) -> Self:
         refuse_blocking("`with Node(…)`", "use `async with Node(…)`")

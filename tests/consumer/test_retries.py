@@ -39,8 +39,8 @@ def test_what_was_never_written_is_picked_three_times_in_all():
 
 def test_nothing_is_asked_twice_beyond_the_budget():
     poor = retries()
-    ends = [poor.unwritten(record(), 0, 0.0) for _ in range(30)]
-    assert sum(isinstance(end, Again) for end in ends) == 10
+    ends = [poor.unwritten(record(), 0, 0.0) for _ in range(120)]
+    assert sum(isinstance(end, Again) for end in ends) == 100
     assert "retry budget" in ends[-1]
     assert poor.lost(record(), 0, 0.0) is None
     back = m.Refused(record(), "p1", ErrorCode.DRAINING, ValueError())
@@ -109,6 +109,19 @@ def test_policies_say_whether_a_key_stays(policy, key, stays):
     world.me.tell(m.Refused(again.call, answer.provider, ErrorCode.OVERLOADED, error))
     world.run()
     assert answer.exception() is error
+
+
+def test_the_one_provider_that_is_left_gets_what_the_one_that_is_gone_has_refused():
+    world = ConsumerWorld(service("visits"))
+    refs = {registration(sid).ring_name: world.up(sid) for sid in (1, 2)}
+    answer = world.ask("k")
+    first = answer.provider
+    [outbound] = refs[first].told
+    world.down(1 if first == registration(1).ring_name else 2)
+    world.me.tell(m.Refused(outbound.call, first, ErrorCode.DRAINING, RemoteError(ErrorCode.DRAINING, "drains")))
+    world.later()
+    assert answer.provider != first
+    assert not answer.done()
 
 
 def test_the_end_of_a_service_is_no_reason_to_raise():

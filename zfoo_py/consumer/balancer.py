@@ -133,6 +133,11 @@ class ServiceView(msgspec.Struct, frozen=True, eq=False):
     applied_version: int = 0
     cumulative_weights: tuple[int, ...] = ()
 
+    def has_other_than(self, ring_name: str) -> bool:
+        """Whether anybody but that provider can be picked; it may be gone already. O(1)."""
+        providers = self.providers
+        return len(providers) > 1 or (len(providers) == 1 and providers[0].ring_name != ring_name)
+
     def joined(self, provider: Provider, applied_version: int) -> ServiceView:
         """The view with one provider more, or with that one in place of another of its ring name. O(providers)."""
         others = [other for other in self.providers if other.ring_name != provider.ring_name]

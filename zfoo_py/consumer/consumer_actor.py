@@ -287,7 +287,7 @@ class ConsumerActor(CoreActor):
                 back,
                 self._observer.counted,
                 self.runtime.time(),
-                is_alone=len(service.view.providers) == 1,
+                is_alone=not service.view.has_other_than(back.provider),
                 keeps_key=service.balancer.keeps_keys and call.key is not None,
             )
         if again is None:

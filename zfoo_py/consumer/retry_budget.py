@@ -14,7 +14,8 @@ SHARE = 0.2
 # So that somebody who asks once a minute may repeat it.
 PER_SECOND = 10.0
 
-# Savings older than this are gone (Finagle's): else a quiet night would let a burst through.
+# Savings older than this are gone (Finagle's): else a quiet night would let a burst through. A fresh budget has the
+# income of so many seconds in advance: a rolling restart right after the start is not to cost an ask.
 WINDOW_S = 10.0
 
 
@@ -24,8 +25,8 @@ class RetryBudget:
     __slots__ = ("_asks", "_at_s", "_saved")
 
     def __init__(self, now_s: float) -> None:
-        self._saved = PER_SECOND
-        self._at_s = now_s
+        self._saved = PER_SECOND * WINDOW_S
+        self._at_s = now_s + WINDOW_S
         self._asks = 0
 
     def take(self, asks: int, now_s: float) -> bool:
@@ -41,7 +42,7 @@ class RetryBudget:
             income *= WINDOW_S / passed_s
         self._saved = self._saved * max(0.0, 1.0 - passed_s / WINDOW_S) + income
         self._asks = asks
-        self._at_s = now_s
+        self._at_s = max(self._at_s, now_s)
         if self._saved < 1.0:
             return False
         self._saved -= 1.0

@@ -342,6 +342,10 @@ class SessionActor(LoopActor):
     def _write_packet(self, packet: Packet) -> None:
         self.outbox.write(self._codec.one_way_frame(self._codec.encode(packet), None))
 
+    def unsent_bytes(self) -> int:
+        """Return how many bytes wait to be taken by the peer's side of the connection."""
+        return self.outbox.gathered_bytes + self._connection.unsent_bytes()
+
     def _write_paused(self, _: m.WritePaused) -> None:
         self.session.writable = False
         if self.session.kind == "client":  # it does not read its answers; two nodes would wait for each other so
