@@ -181,7 +181,7 @@ def test_no_garbage_is_collected_while_the_stacks_are_read(monkeypatch):
         return frames()
 
     monkeypatch.setattr(sys, "_current_frames", current_frames)
-    assert module.stack_of(threading.get_ident()).f_code is module.stack_of.__code__
+    assert module.stack_of(threading.get_ident()).f_code is current_frames.__code__
     assert collects == [False]
     assert gc.isenabled()
     gc.disable()

@@ -218,3 +218,38 @@ def test_a_listener_that_closes_while_somebody_dials_is_not_reached():
             await dialling
 
     paired(main)
+
+
+def test_what_a_slow_reader_does_not_read_stays_with_the_sender():
+    async def main(pair):
+        await pair.listen()
+        near = await pair.dial()
+        far = pair.accepted[0]
+        pair.network.slow_reader("far", "near")
+        near.transport.write(b"hello")
+        far.transport.write(b"there")
+        await asyncio.sleep(10)
+        assert (near.heard, far.heard) == ("<made>there", "<made>")
+        assert near.transport.get_write_buffer_size() == len(b"hello")
+        pair.network.heal("far")
+        await pair.settle()
+        assert far.heard == "<made>hello"
+        assert near.transport.get_write_buffer_size() == 0
+
+    paired(main)
+
+
+def test_a_slow_reader_may_be_deaf_to_everybody():
+    async def main(pair):
+        await pair.listen()
+        near = await pair.dial()
+        pair.network.slow_reader("far")
+        near.transport.write(b"hello")
+        near.transport.close()
+        await pair.settle()
+        assert pair.accepted[0].heard == "<made>"
+        pair.network.heal()
+        await pair.settle()
+        assert pair.accepted[0].heard == "<made>hello<lost>"
+
+    paired(main)
