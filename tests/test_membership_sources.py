@@ -31,7 +31,7 @@ async def left_discovery(c):
 
 async def hangs(c):
     """A stopped process: the connection stands, nothing comes over it any more, and no other one is accepted."""
-    c.pause(GONE)
+    c.stop(GONE)
     await c.advance(12.0)
 
 

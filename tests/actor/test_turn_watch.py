@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 import threading
 from time import perf_counter
@@ -168,3 +169,42 @@ def test_its_callers_are_files_that_are_there():
     for file in module.CALLERS:
         with open(file, encoding="utf-8") as text:  # noqa: PTH123
             assert text.read()
+
+
+def test_no_garbage_is_collected_while_the_stacks_are_read(monkeypatch):
+    """CPython 3.11 hangs if it is: it holds a lock then that whoever runs meanwhile may need."""
+    collects = []
+    frames = sys._current_frames
+
+    def current_frames():
+        collects.append(gc.isenabled())
+        return frames()
+
+    monkeypatch.setattr(sys, "_current_frames", current_frames)
+    assert module.stack_of(threading.get_ident()).f_code is current_frames.__code__
+    assert collects == [False]
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        module.stack_of(threading.get_ident())
+        assert not gc.isenabled(), "left as it was"
+    finally:
+        gc.enable()
+
+
+def test_stacks_are_read_of_slow_turns_only(monkeypatch):
+    watch, pace = TurnWatch(), Pace(threading.get_ident(), 0.002)
+    looks, reads = threading.Semaphore(0), []
+    look = Pace.look
+
+    def looked(self, now_s, stack):
+        look(self, now_s, stack)
+        looks.release()
+
+    monkeypatch.setattr(module.sys, "_current_frames", lambda: reads.append(1) or {})
+    monkeypatch.setattr(Pace, "look", looked)
+    watch.add(pace)
+    for _ in range(3):
+        assert looks.acquire(timeout=HANG_S)
+    watch.remove(pace)
+    assert not reads

@@ -11,6 +11,7 @@ from tests.support.sessions import PROVIDER, World, chunk
 from zfoo_py.actor import Abort
 from zfoo_py.errors import AskTimeoutError, BackpressureError, SessionClosedError
 from zfoo_py.net import messages as m
+from zfoo_py.net.heartbeat import SIGN_BYTES
 from zfoo_py.protocol.common import Draining, Heartbeat, Ping, Pong
 
 # --- the peer reads too slowly
@@ -199,10 +200,20 @@ def test_a_frame_that_takes_long_is_no_silence():
         session = world.up("server")
         for _ in range(60):
             world.clock.advance(1.0)
-            session.connection.received_bytes += 1  # of a frame that is not complete
+            session.connection.received_bytes += SIGN_BYTES  # of a frame that is not complete
         assert session.ref.is_alive()
         _, ended = beats(world, session, 20)
         assert ended is not None
+
+
+def test_a_byte_now_and_then_is_silence():
+    """Else whoever says one each second would hold a connection, and what it has begun, for ever."""
+    with World(heartbeat_interval_s=5.0, heartbeat_timeout_s=5.0) as world:
+        session = world.up("server")
+        for _ in range(11):
+            world.clock.advance(1.0)
+            session.connection.received_bytes += 1
+        assert not session.ref.is_alive()
 
 
 def test_latency_is_measured_and_reported():
@@ -224,7 +235,7 @@ def test_a_peer_that_takes_nothing_is_closed_although_it_speaks():
         while session.ref.is_alive() and seconds < 30:
             seconds += 1
             world.clock.advance(1.0)
-            session.connection.received_bytes += 1
+            session.connection.received_bytes += SIGN_BYTES
         assert seconds <= 15
         assert "abort" in session.connection.calls
         assert "has read nothing for 10.0 s" in world.warnings[0]

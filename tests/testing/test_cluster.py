@@ -47,7 +47,7 @@ async def test_arguments_are_for_all_nodes_or_for_one(zfoo_cluster):
         assert workers == {"gate": 1, "greeter": 3, "consumer-1": 3, "discovery": 3}
         assert (await c.ask(GateAsk("ada"))).provider == "greeter"
         began_s = c.clock.time()
-        c.pause("greeter")
+        c.stop("greeter")
         with pytest.raises(CallError):
             await c.ask(GateAsk("ada"))
         assert c.clock.time() - began_s == pytest.approx(3.0), "the ask inside the receiver has a time-out too"

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from tests.support.greetings import HelloAsk, greetings
-from zfoo_py import AskTimeoutError, ConfigError, SessionClosedError
+from zfoo_py import AskTimeoutError, BackpressureError, ConfigError, SessionClosedError
 from zfoo_py.events import ProviderDown, ProviderUp
 
 
@@ -74,7 +74,7 @@ async def test_a_silent_provider_is_down_after_two_silences_and_not_before(zfoo_
     """Heartbeat interval + timeout without a sign: ProviderDown, its asks fail, its keys move."""
     async with zfoo_cluster(greetings, heartbeat_interval_s=2.0, heartbeat_timeout_s=1.0, ask_timeout_s=60.0) as c:
         seen, key = downs(c), key_of(c, "provider-1")
-        c.pause("provider-1")
+        c.stop("provider-1")
         asked = c.ask(HelloAsk(key))
         await c.advance(1.9)
         assert seen == []
@@ -87,25 +87,25 @@ async def test_a_silent_provider_is_down_after_two_silences_and_not_before(zfoo_
         assert c.serving(greetings, key) != "provider-1"
 
 
-async def test_a_provider_that_is_paused_for_a_moment_answers_later(zfoo_cluster):
+async def test_a_provider_that_is_stopped_for_a_moment_answers_later(zfoo_cluster):
     """What it was sent waits; no session is lost."""
     async with zfoo_cluster(greetings) as c:
         seen, key = downs(c), key_of(c, "provider-1")
-        c.pause("provider-1")
+        c.stop("provider-1")
         asked = c.ask(HelloAsk(key))
         await c.advance(2.0)
         assert not asked.done()
-        c.heal("provider-1")
+        c.cont("provider-1")
         assert (await asked).count == 1
         await c.advance(60.0)
         assert seen == []
 
 
-async def test_a_provider_that_was_paused_for_long_is_found_again(zfoo_cluster):
+async def test_a_provider_that_was_stopped_for_long_is_found_again(zfoo_cluster):
     async with zfoo_cluster(greetings) as c:
         seen, key = downs(c), key_of(c, "provider-1")
         assert (await c.ask(HelloAsk(key))).count == 1
-        c.pause("provider-1")
+        c.stop("provider-1")
         await c.advance(60.0)
         assert len(seen) == 1
         c.heal()
@@ -138,7 +138,7 @@ async def test_a_partition_is_between_two(zfoo_cluster):
     async with zfoo_cluster(greetings, consumers=2) as c:
         key = key_of(c, "provider-1")
         one, other = (node.consumer for node in c.consumers.values())
-        c.partition("consumer-1", "provider-1")
+        c.drop("consumer-1", "provider-1")
         await c.advance(12.0)
         assert (await other.async_ask(HelloAsk(key))).provider == "provider-1"
         assert (await one.async_ask(HelloAsk(key))).provider != "provider-1"
@@ -176,13 +176,13 @@ async def test_cut_connections_come_back(zfoo_cluster):
         c.node.events.subscribe(ProviderUp, lambda up: ups.append(up.node_id))
         asked = c.ask(HelloAsk(key, after_s=1.0))
         await c.settle()
-        c.cut("provider-1", "consumer-1")
+        c.reset("provider-1", "consumer-1")
         with pytest.raises(SessionClosedError) as lost:
             await asked
         assert lost.value.may_have_run
         await c.advance(1.0)
         assert ([name for _, name, _ in seen], ups) == (["provider-1"], ["provider-1"])
-        c.cut("consumer-1")
+        c.reset("consumer-1")
         await c.advance(1.0)
         assert sorted(ups[1:]) == ["provider-1", "provider-2", "provider-3"]
         assert (await c.ask(HelloAsk(key))).provider == "provider-1"
@@ -201,10 +201,10 @@ async def test_providers_join_and_leave(zfoo_cluster):
         await c.add("spare")
         with pytest.raises(ConfigError, match="spare runs already"):
             await c.add("spare")
-        await c.stop("spare")
+        await c.term("spare")
         asked = c.ask(HelloAsk(min(moved), after_s=5.0))
         await c.settle()
-        await c.stop("provider-4")
+        await c.term("provider-4")
         assert (await asked).provider == "provider-4"
         assert {key: c.serving(greetings, key) for key in before} == before
         await c.restart("provider-1")
@@ -226,7 +226,7 @@ async def test_without_discovery_what_is_known_goes_on(zfoo_cluster):
 
 async def test_names_are_checked(zfoo_cluster):
     async with zfoo_cluster(greetings, providers=1) as c:
-        for fault in (c.kill, c.pause, c.drop, c.cut, c.heal, lambda name: c.delay(name, 1.0)):
+        for fault in (c.kill, c.stop, c.cont, c.drop, c.reset, c.slow_reader, c.heal, lambda name: c.delay(name, 1.0)):
             with pytest.raises(ConfigError, match=r"called 'provider_1'.*there are discovery, provider-1, consumer-1"):
                 fault("provider_1")
         with pytest.raises(ConfigError, match=r"direction is \"both\", \"in\" or \"out\", not 'up'"):
@@ -242,7 +242,7 @@ async def test_a_provider_may_be_killed_while_it_stops(zfoo_cluster):
         began_s, node = c.clock.time(), c.providers["provider-1"]
         asked = c.ask(HelloAsk(key_of(c, "provider-1"), after_s=8.0))
         await c.settle()
-        stopping = asyncio.create_task(c.stop("provider-1"))
+        stopping = asyncio.create_task(c.term("provider-1"))
         await c.advance(1.0)
         assert not stopping.done()
         c.kill("provider-1")
@@ -257,7 +257,7 @@ async def test_a_provider_may_be_killed_while_it_stops(zfoo_cluster):
 async def test_a_cluster_in_ruins_ends_at_once(zfoo_cluster, fake_clock):
     """Whatever is paused, lost, delayed or killed when the test ends; and nothing of it goes on."""
     async with zfoo_cluster(greetings) as c:
-        c.pause("provider-1")
+        c.stop("provider-1")
         c.drop("provider-2")
         c.delay("consumer-1", 100.0)
         nodes = list(c.nodes.values())
@@ -274,3 +274,43 @@ async def test_a_cluster_of_which_nobody_lives_ends_too(zfoo_cluster):
         for name in list(c.nodes):
             c.kill(name)
     assert not any(node.is_running for node in nodes)
+
+
+@pytest.mark.parametrize(("direction", "arrives"), [("out", True), ("in", False), ("both", False)])
+async def test_a_fault_between_two_leaves_the_others_alone(zfoo_cluster, direction, arrives):
+    """Of a provider and one consumer: what is lost on its way there, or on its way back; another consumer has both."""
+    async with zfoo_cluster(greetings, providers=1, consumers=2) as c:
+        c.drop("provider-1", "consumer-1", direction=direction)
+        with pytest.raises(AskTimeoutError):
+            await c.consumers["consumer-1"].consumer.async_ask(HelloAsk("ada"), timeout_s=1.0)
+        answer = await c.consumers["consumer-2"].consumer.async_ask(HelloAsk("ada"))
+        assert answer.count == 1 + arrives
+
+
+async def test_a_delay_between_two_is_theirs_alone(zfoo_cluster):
+    async with zfoo_cluster(greetings, providers=1, consumers=2) as c:
+        c.delay("provider-1", 0.5, "consumer-1", direction="out")
+        for name, took_s in (("consumer-1", 0.5), ("consumer-2", 0.0)):
+            began_s = c.clock.time()
+            await c.consumers[name].consumer.async_ask(HelloAsk("ada"))
+            assert c.clock.time() - began_s == pytest.approx(took_s)
+
+
+async def test_a_slow_reader_gets_nothing_and_is_heard(zfoo_cluster):
+    """Its peer waits for an answer to the heartbeat, and it does not: it hears nothing, so it answers nothing."""
+    async with zfoo_cluster(greetings, providers=2, heartbeat_interval_s=2.0, heartbeat_timeout_s=1.0) as c:
+        key = key_of(c, "provider-1")
+        c.slow_reader("consumer-1", "provider-1")
+        asked = c.ask(HelloAsk(key))
+        await c.advance(0.5)
+        assert not asked.done(), "the provider has heard it, and its answer is not read"
+        c.heal("consumer-1")
+        assert (await asked).count == 1
+
+
+async def test_a_flood_is_asked_at_once(zfoo_cluster):
+    async with zfoo_cluster(greetings, providers=1, max_pending_asks=3) as c:
+        answers = c.flood("consumer-1", (HelloAsk(f"ada-{number}") for number in range(5)))
+        assert len(answers) == 5
+        ends = await asyncio.gather(*answers, return_exceptions=True)
+        assert [isinstance(end, BackpressureError) for end in ends] == [False] * 3 + [True] * 2

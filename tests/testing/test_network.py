@@ -119,7 +119,7 @@ def test_a_paused_host_hears_and_says_nothing_until_it_goes_on():
         near, far = await pair.connect()
         ticks = []
         pair.far.timers.call_later(1.0, ticks.append, "tick")
-        pair.far.pause()
+        pair.far.stop()
         near.transport.write(b"hello")
         far.transport.write(b"held")
         second = await pair.dial()
@@ -127,7 +127,7 @@ def test_a_paused_host_hears_and_says_nothing_until_it_goes_on():
         await asyncio.sleep(10)
         assert (near.heard, far.heard, second.heard, pair.accepted[1].heard) == ("<made>", "<made>", "<made>", "")
         assert ticks == []
-        pair.far.resume()
+        pair.far.cont()
         await pair.settle()
         assert (near.heard, far.heard, pair.accepted[1].heard) == ("<made>held", "<made>hello", "<made>hi")
         assert ticks == ["tick"]
@@ -138,39 +138,39 @@ def test_a_paused_host_hears_and_says_nothing_until_it_goes_on():
 def test_a_paused_host_learns_later_that_a_connection_broke():
     async def main(pair):
         near, far = await pair.connect()
-        pair.far.pause()
-        pair.network.cut("near", "far")
+        pair.far.stop()
+        pair.network.reset("near", "far")
         await pair.settle()
         assert (near.heard, far.heard) == ("<made><lost>", "<made>")
-        pair.far.resume()
+        pair.far.cont()
         await pair.settle()
         assert far.heard == "<made><lost>"
 
     paired(main)
 
 
-@pytest.mark.parametrize("is_paused", [False, True])
-def test_a_killed_host_is_gone_without_a_word(is_paused):
+@pytest.mark.parametrize("is_stopped", [False, True])
+def test_a_killed_host_is_gone_without_a_word(is_stopped):
     """Its peers find the connection closed, nobody listens, and nothing of it goes on; a dial of its own ends."""
 
     async def main(pair):
         near, far = await pair.connect()
         ticks = []
         pair.far.timers.call_later(1.0, ticks.append, "tick")
-        if is_paused:
-            pair.far.pause()
+        if is_stopped:
+            pair.far.stop()
         far.transport.write(b"x")
         pair.far.kill()
         far.transport.write(b"never")
         await asyncio.sleep(5)
-        assert near.heard == ("<made><lost>" if is_paused else "<made>x<lost>")
+        assert near.heard == ("<made><lost>" if is_stopped else "<made>x<lost>")
         assert far.heard == "<made>"
         assert ticks == []
         with pytest.raises(SessionClosedError, match="nobody listens"):
             await pair.dial()
         with pytest.raises(SessionClosedError, match="was killed"):
             await pair.far.dial(*pair.address, lambda: None, 1.0)
-        pair.far.resume()
+        pair.far.cont()
         assert ticks == []
 
     paired(main)
@@ -196,11 +196,11 @@ def test_cutting_breaks_what_stands_between_two_and_nothing_else():
         third = pair.network.host("third")
         other = await third.dial(*pair.address, lambda: type(near)(pair.clock), 1.0)
         near.transport.write(b"on its way")
-        pair.network.cut("far", "near")
+        pair.network.reset("far", "near")
         await pair.settle()
         assert (near.heard, far.heard, other.heard) == ("<made><lost>", "<made><lost>", "<made>")
         assert (await pair.dial()).heard == "<made>"
-        pair.network.cut("far")
+        pair.network.reset("far")
         await pair.settle()
         assert other.heard == "<made><lost>"
 
@@ -216,5 +216,40 @@ def test_a_listener_that_closes_while_somebody_dials_is_not_reached():
         await listener.close()
         with pytest.raises(SessionClosedError, match="nobody listens"):
             await dialling
+
+    paired(main)
+
+
+def test_what_a_slow_reader_does_not_read_stays_with_the_sender():
+    async def main(pair):
+        await pair.listen()
+        near = await pair.dial()
+        far = pair.accepted[0]
+        pair.network.slow_reader("far", "near")
+        near.transport.write(b"hello")
+        far.transport.write(b"there")
+        await asyncio.sleep(10)
+        assert (near.heard, far.heard) == ("<made>there", "<made>")
+        assert near.transport.get_write_buffer_size() == len(b"hello")
+        pair.network.heal("far")
+        await pair.settle()
+        assert far.heard == "<made>hello"
+        assert near.transport.get_write_buffer_size() == 0
+
+    paired(main)
+
+
+def test_a_slow_reader_may_be_deaf_to_everybody():
+    async def main(pair):
+        await pair.listen()
+        near = await pair.dial()
+        pair.network.slow_reader("far")
+        near.transport.write(b"hello")
+        near.transport.close()
+        await pair.settle()
+        assert pair.accepted[0].heard == "<made>"
+        pair.network.heal()
+        await pair.settle()
+        assert pair.accepted[0].heard == "<made>hello<lost>"
 
     paired(main)

@@ -104,7 +104,7 @@ def test_the_tests_in_the_docs_pass(run):
     blocks = [block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "async def test_" in block]
     run.write("test_hello.py", "\n\n".join(blocks))
     counts, text = run()
-    assert counts == {"passed": 2}, text
+    assert counts == {"passed": 3}, text
 
 
 @pytest.mark.parametrize("other", ["pytest_asyncio", "anyio"])

@@ -8,6 +8,7 @@ the loop publishes it when it is free again.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import threading
@@ -134,6 +135,21 @@ def named(frame: FrameType | None) -> tuple[str, str]:
     return f"{cause.co_qualname} ({Path(cause.co_filename).name}:{cause.co_firstlineno})", place
 
 
+def stack_of(thread_ident: int) -> FrameType | None:
+    """Return the innermost frame of a thread. It makes a frame object of each thread, so it is for what is slow only.
+
+    CPython holds a lock of the interpreter meanwhile; a collection of garbage that begins there, and lets another
+    thread run that needs the lock, hangs the process (CPython's issue 106883; 3.11 has it for good).
+    """
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        return sys._current_frames().get(thread_ident)
+    finally:
+        if collects:
+            gc.enable()
+
+
 class TurnWatch:
     """The thread that looks at the paces of all runtimes of this process; it lives while there is one."""
 
@@ -176,7 +192,7 @@ class TurnWatch:
         while self._thread is me:
             paces = list(self._paces)
             for pace in paces:
-                pace.look(perf_counter(), sys._current_frames().get)
+                pace.look(perf_counter(), stack_of)
             self._changed.wait(min((pace.limit_s for pace in paces), default=1.0) / 2)
             self._changed.clear()
 

@@ -1,11 +1,15 @@
-"""Signs of life: any byte is one; silence is asked about once, and a second silence is the end."""
+"""Signs of life: a frame is one, and so are many bytes; silence is asked about once, a second silence is the end."""
 
 from __future__ import annotations
 
 from enum import Enum, auto
 from typing import NamedTuple
 
-__all__ = ["Beat", "Heartbeat", "Verdict"]
+__all__ = ["SIGN_BYTES", "Beat", "Heartbeat", "Verdict"]
+
+# So many bytes of a frame that is not complete are a sign of life, too. Fewer may be somebody who says a byte now and
+# then, to hold a connection and a buffer for ever (slowloris); a line that is slower carries no ask in time either.
+SIGN_BYTES = 1024
 
 
 class Verdict(Enum):
@@ -26,11 +30,11 @@ class Beat(NamedTuple):
 
 
 class Heartbeat:
-    """Decides from the count of received bytes; pure. A peer is dead at most interval + wait after its last byte.
+    """Decides from the count of signs of life; pure. A peer is dead at most interval + wait after its last one.
 
-    Bytes, not frames: a long frame on a slow line takes longer than the wait. Two looks per interval: a byte may
+    Not of frames alone: a long one on a slow line takes longer than the wait. Two looks per interval: a sign may
     have come right after a look, so the next one finds it, and only the one after that, not more than an interval
-    after the byte, finds silence. A peer that speaks is asked once per interval all the same, to measure how long
+    after the sign, finds silence. A peer that speaks is asked once per interval all the same, to measure how long
     a Ping and its Pong take.
 
     Args:
@@ -42,8 +46,17 @@ class Heartbeat:
     """
 
     __slots__ = (
-        "_asked_after_bytes", "_bytes", "_is_odd", "_left_s", "_pinged_at_s", "_stalled_since_s", "_taken_bytes",
-        "interval_s", "latency_s", "look_s", "wait_s",
+        "_asked_after_signs",
+        "_is_odd",
+        "_left_s",
+        "_pinged_at_s",
+        "_signs",
+        "_stalled_since_s",
+        "_taken_bytes",
+        "interval_s",
+        "latency_s",
+        "look_s",
+        "wait_s",
     )  # fmt: skip
 
     def __init__(self, interval_s: float, wait_s: float) -> None:
@@ -51,28 +64,28 @@ class Heartbeat:
         self.wait_s = wait_s
         self.look_s = interval_s / 2
         self.latency_s = 0.0
-        self._bytes = -1
+        self._signs = -1
         self._left_s: float | None = None  # once asked: of the wait
         self._is_odd = False
         self._pinged_at_s: float | None = None  # the Ping that has no Pong yet
-        self._asked_after_bytes = -1
+        self._asked_after_signs = -1
         self._taken_bytes = -1
         self._stalled_since_s: float | None = None
 
-    def due(self, bytes_in: int, now_s: float, *, is_reading: bool) -> Beat:
+    def due(self, signs_in: int, now_s: float, *, is_reading: bool) -> Beat:
         """Judge, when the time of the last beat is over; the first is due after ``look_s``.
 
         Args:
-            bytes_in: received so far, those of incomplete frames too.
+            signs_in: frames received so far, and each `SIGN_BYTES` of bytes, those of incomplete frames too.
             now_s: the clock.
             is_reading: False while we take nothing from the socket: then silence is our own doing.
         """
         if not is_reading:
             self._left_s = self._pinged_at_s = None
-            self._bytes = bytes_in
+            self._signs = signs_in
             return Beat(Verdict.TELL, self.look_s)
-        if bytes_in != self._bytes:
-            self._bytes = bytes_in
+        if signs_in != self._signs:
+            self._signs = signs_in
             self._left_s = None
             self._is_odd = not self._is_odd
             if self._is_odd and self._pinged_at_s is None:
@@ -80,7 +93,7 @@ class Heartbeat:
             return Beat(Verdict.ALIVE, self.look_s)
         is_asked = True
         if self._left_s is None:
-            is_asked, self._left_s = self._asked_after_bytes == bytes_in, self.wait_s
+            is_asked, self._left_s = self._asked_after_signs == signs_in, self.wait_s
         elif self._left_s <= 0.0:
             return Beat(Verdict.DEAD, 0.0)
         next_s = min(self.look_s, self._left_s)
@@ -88,7 +101,7 @@ class Heartbeat:
         return Beat(Verdict.WAIT, next_s) if is_asked else self._ask(now_s, next_s)
 
     def _ask(self, now_s: float, next_s: float) -> Beat:
-        self._asked_after_bytes = self._bytes
+        self._asked_after_signs = self._signs
         if self._pinged_at_s is None:
             self._pinged_at_s = now_s
         return Beat(Verdict.ASK, next_s)

@@ -9,7 +9,7 @@ from zfoo_py.errors import DecodeError
 from zfoo_py.net import failures
 from zfoo_py.net import messages as m
 from zfoo_py.net.handshake import fault_of
-from zfoo_py.net.heartbeat import Heartbeat, Verdict
+from zfoo_py.net.heartbeat import SIGN_BYTES, Heartbeat, Verdict
 from zfoo_py.net.intake import Intake
 from zfoo_py.net.outbox import Outbox
 from zfoo_py.net.pending import Pending
@@ -356,7 +356,7 @@ class SessionActor(LoopActor):
         self._read_again()
         self.outbox.write_parked(self._pending)
 
-    # --- heartbeat: any byte is a sign of life; silence is asked about once
+    # --- heartbeat: any frame is a sign of life; silence is asked about once
 
     def _heartbeat_due(self, _: m.HeartbeatDue) -> None:
         if not self.session.is_up:
@@ -366,7 +366,8 @@ class SessionActor(LoopActor):
         if heartbeat.is_stalled(taken_bytes, now_s, is_full=connection.is_full):
             self._give_up("has read nothing", "the peer reads nothing")
             return
-        verdict, next_s = heartbeat.due(connection.received_bytes, now_s, is_reading=self.intake.is_reading)
+        signs_in = self.frames_in + connection.received_bytes // SIGN_BYTES
+        verdict, next_s = heartbeat.due(signs_in, now_s, is_reading=self.intake.is_reading)
         if verdict is Verdict.DEAD:
             self._give_up("has been silent", "no reply to the heartbeat")
             return

@@ -16,9 +16,11 @@ from zfoo_py.testing.clock import FakeClock
 from zfoo_py.testing.cluster import Cluster, cluster
 from zfoo_py.testing.ledger import leaks
 from zfoo_py.testing.network import MemoryHost, MemoryListener, MemoryNetwork
+from zfoo_py.testing.proxy import ByteProxy
 
 # fmt: off
 __all__ = [
-    "Alive", "Client", "Cluster", "FakeClock", "MemoryHost", "MemoryListener", "MemoryNetwork", "cluster", "leaks",
+    "Alive", "ByteProxy", "Client", "Cluster", "FakeClock", "MemoryHost", "MemoryListener", "MemoryNetwork", "cluster",
+    "leaks",
 ]
 # fmt: on

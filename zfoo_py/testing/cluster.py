@@ -134,7 +134,7 @@ class Cluster:
     Attributes:
         clock: the fake clock.
         network: the network.
-        nodes: by name, those that run: neither killed nor stopped.
+        nodes: by name, those that run: neither killed nor ended.
     """
 
     def __init__(self, service: Service, arguments: Mapping[str, Any], times: LoopTime) -> None:
@@ -236,43 +236,57 @@ class Cluster:
         self._aborts.add(task)
         task.add_done_callback(self._aborts.discard)
 
-    def pause(self, name: str) -> None:
-        """Stop a node as SIGSTOP does: it reads nothing, says nothing, and its timers wait; until `heal`.
+    def stop(self, name: str) -> None:
+        """Stop a node as SIGSTOP does: it reads nothing, says nothing, and its timers wait; until `cont` or `heal`.
 
         A receiver that is at work in it goes on, but nobody hears of that.
         """
         self._node(name)
-        self.network.hosts[name].pause()
+        self.network.hosts[name].stop()
 
-    def delay(self, name: str, seconds: float, *, direction: Direction = "both") -> None:
-        """Let what a node sends ("out"), or gets ("in"), or both, take so long on its way; until `heal`."""
-        for source, target in self._ways(name, direction):
-            self.network.delay(source, target, seconds)
+    def cont(self, name: str) -> None:
+        """Let a node go on, as SIGCONT does, with what has come and fallen due meanwhile."""
+        self._node(name)
+        self.network.hosts[name].cont()
 
-    def drop(self, name: str, *, direction: Direction = "both") -> None:
-        """Let what a node sends or gets vanish, while its connections stay: a black hole; until `heal`.
+    def drop(self, name: str, other: str | None = None, *, direction: Direction = "both") -> None:
+        """Let what a node sends ("out"), or gets ("in"), or both, vanish, while its connections stay; until `heal`.
 
-        What was sent into it is lost, also after `heal`. (TCP would send it again.)
+        What was sent into such a black hole is lost, also after `heal`. (TCP would send it again.)
+
+        Args:
+            name: the node.
+            other: only between it and this one; None: between it and everybody.
+            direction: as seen from the node.
         """
-        for source, target in self._ways(name, direction):
+        for source, target in self._ways(name, other, direction):
             self.network.drop(source, target)
 
-    def partition(self, one: str, other: str) -> None:
-        """Let what two nodes send each other vanish; both reach everybody else; until `heal`."""
-        self._known(one), self._known(other)
-        self.network.drop(one, other)
-        self.network.drop(other, one)
+    def delay(self, name: str, seconds: float, other: str | None = None, *, direction: Direction = "both") -> None:
+        """Let what a node sends, or gets, or both, take so long on its way; until `heal`. Arguments as of `drop`."""
+        for source, target in self._ways(name, other, direction):
+            self.network.delay(source, target, seconds)
 
-    def cut(self, name: str, other: str | None = None) -> None:
+    def reset(self, name: str, other: str | None = None) -> None:
         """Break a node's connections, or those to one other node; it lives, and they connect again."""
         self._known(name)
-        self.network.cut(name, ANY if other is None else self._known(other))
+        self.network.reset(name, ANY if other is None else self._known(other))
+
+    def slow_reader(self, name: str, other: str | None = None) -> None:
+        """Let a node read nothing, or nothing of one other node, while it sends and lives; until `heal`."""
+        self._known(name)
+        self.network.slow_reader(name, ANY if other is None else self._known(other))
+
+    def flood(self, name: str, packets: Iterable[Ask[A]]) -> list[Answer[A]]:
+        """Ask with a consumer, by its name, all of these at once, without waiting for anything; O(packets)."""
+        consumer = self._node(name).consumer
+        return [consumer.async_ask(packet) for packet in packets]
 
     def heal(self, name: str | None = None) -> None:
-        """End the pauses, delays, drops and partitions of a node, or of all."""
+        """End the stops, delays, drops and slow readers of a node, or of all."""
         self.network.heal(ANY if name is None else self._known(name))
         for each in self.nodes if name is None else (name,):
-            self.network.hosts[each].resume()
+            self.network.hosts[each].cont()
 
     # --- coming and going
 
@@ -292,17 +306,17 @@ class Cluster:
         await self._start([name])
         return self.nodes[name]
 
-    async def stop(self, name: str) -> None:
-        """Stop a node as SIGTERM does: it leaves discovery, finishes what is in work, and ends."""
+    async def term(self, name: str) -> None:
+        """End a node as SIGTERM does: it leaves discovery, finishes what is in work, and ends."""
         await self._node(name).stop()
         self.nodes.pop(name, None)  # it may have been killed meanwhile
         await self.settle()
 
     async def restart(self, name: str) -> Node:
-        """Start a node again at the same address, after `kill` or `stop`; one that runs is stopped first."""
+        """Start a node again at the same address, after `kill` or `term`; one that runs is ended first."""
         self._known(name)
         if name in self.nodes:
-            await self.stop(name)
+            await self.term(name)
         await self._end_aborts()
         await self._start([name])
         return self.nodes[name]
@@ -364,9 +378,10 @@ class Cluster:
     def _of_role(self, role: str) -> dict[str, Node]:
         return {name: node for name, node in self.nodes.items() if self._specs[name].role == role}
 
-    def _ways(self, name: str, direction: Direction) -> list[tuple[str, str]]:
+    def _ways(self, name: str, other: str | None, direction: Direction) -> list[tuple[str, str]]:
         self._known(name)
-        ways = {"out": [(name, ANY)], "in": [(ANY, name)], "both": [(name, ANY), (ANY, name)]}
+        there = ANY if other is None else self._known(other)
+        ways = {"out": [(name, there)], "in": [(there, name)], "both": [(name, there), (there, name)]}
         if direction not in ways:
             msg = f'direction is "both", "in" or "out", not {direction!r}'
             raise ConfigError(msg)
@@ -380,7 +395,7 @@ class Cluster:
 
     def _node(self, name: str) -> Node:
         if self._known(name) not in self.nodes:
-            msg = f"{name} does not run: it was killed or stopped; `await c.restart({name!r})` brings it back"
+            msg = f"{name} does not run: it was killed, or has ended; `await c.restart({name!r})` brings it back"
             raise ConfigError(msg)
         return self.nodes[name]
 

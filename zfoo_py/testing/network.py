@@ -40,6 +40,7 @@ class MemoryNetwork:
         self._ports = itertools.count(40_001)
         self._delays_s: dict[tuple[str, str], float] = {}  # (from, to), each may be ANY
         self._drops: set[tuple[str, str]] = set()
+        self._slow: set[tuple[str, str]] = set()  # (who sends, who does not read)
         self._changed: asyncio.Event | None = None  # wakes those who dial in vain
         self.listeners: dict[tuple[str, int], MemoryListener] = {}
         self.hosts: dict[str, MemoryHost] = {}
@@ -89,21 +90,26 @@ class MemoryNetwork:
         """Let what goes from one host to another vanish, as a firewall does that drops; connections stay."""
         self._drops.add((source, target))
 
-    def cut(self, one: str, other: str = ANY) -> None:
+    def slow_reader(self, reader: str, sender: str = ANY) -> None:
+        """Let a host read nothing of what another sends: it stays with the sender, whose buffers fill."""
+        self._slow.add((sender, reader))
+
+    def reset(self, one: str, other: str = ANY) -> None:
         """Break the connections between two hosts; both ends notice, and nothing keeps them from connecting again."""
         for end in self._ends():
             if _fits((end.host.name, end.other.host.name), one, other):
                 end.reset()
 
     def heal(self, name: str = ANY) -> None:
-        """End the delays and drops of a name, or all: connections of which one end is gone are found broken now."""
+        """End the delays, drops and slow readers of a name, or all; what is broken is found now."""
         self._delays_s = {pair: delay_s for pair, delay_s in self._delays_s.items() if name not in {ANY, *pair}}
         self._drops = {pair for pair in self._drops if name not in {ANY, *pair}}
+        self._slow = {pair for pair in self._slow if name not in {ANY, *pair}}
         if self._changed is not None:
             self._changed.set()
             self._changed = None
         for end in list(self._ends()):
-            end.notice_reset()
+            end.healed()
 
     def delay_s(self, source: str, target: str) -> float:
         """Return how long bytes take now."""
@@ -113,6 +119,10 @@ class MemoryNetwork:
     def drops(self, source: str, target: str) -> bool:
         """Return whether bytes vanish now."""
         return bool(self._drops) and any(pair in self._drops for pair in _pairs(source, target))
+
+    def reads(self, source: str, target: str) -> bool:
+        """Return whether the target reads what the source sends, now."""
+        return not self._slow or not any(pair in self._slow for pair in _pairs(source, target))
 
     async def change(self, timeout_s: float) -> None:
         """Wait until something heals, but not longer than that."""
@@ -137,9 +147,9 @@ class MemoryHost:
 
     Attributes:
         name: its name in the network.
-        timers: the network's clock, which stands still for this host while it is paused.
+        timers: the network's clock, which stands still for this host while it is stopped.
         ends: its ends of connections.
-        is_paused: it neither reads nor writes.
+        is_stopped: it neither reads nor writes.
         is_dead: it was killed.
     """
 
@@ -148,7 +158,7 @@ class MemoryHost:
         self.name = name
         self.timers = HeldTimers(network.clock)
         self.ends: set[MemoryTransport] = set()
-        self.is_paused = False
+        self.is_stopped = False
         self.is_dead = False
         self._listeners: list[MemoryListener] = []
 
@@ -211,17 +221,17 @@ class MemoryHost:
         msg = f"cannot connect to {where}: this host was killed"
         raise SessionClosedError(msg, may_have_run=False)
 
-    def pause(self) -> None:
+    def stop(self) -> None:
         """Stop it, as SIGSTOP does: it answers nothing, what others send to it waits, its timers wait too."""
-        self.is_paused = True
+        self.is_stopped = True
         self.timers.hold()
 
-    def resume(self) -> None:
+    def cont(self) -> None:
         """Let it go on, as SIGCONT does, with what has come and fallen due meanwhile."""
-        if self.is_paused and not self.is_dead:
-            self.is_paused = False
+        if self.is_stopped and not self.is_dead:
+            self.is_stopped = False
             for end in list(self.ends):
-                end.resume_host()
+                end.go_on()
             self.timers.release()
 
     def kill(self) -> None:

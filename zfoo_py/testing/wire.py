@@ -45,11 +45,11 @@ class MemoryTransport(asyncio.Transport):
         self._protocol = protocol
         self._sent: deque[tuple[float, bytes]] = deque()  # (when it may arrive, what); nothing overtakes
         self._sent_bytes = 0
-        self._held: list[bytes] = []  # written while the host is paused
+        self._held: list[bytes] = []  # written while the host is stopped
         self._is_connected = False
         self._is_closing = False
         self._is_lost = False
-        self._is_broken = False  # while the host is paused, which will notice later
+        self._is_broken = False  # while the host is stopped, which will notice later
         self._is_reading = True
         self._is_full = False
         self._high_bytes = HIGH_WATER_BYTES
@@ -105,14 +105,14 @@ class MemoryTransport(asyncio.Transport):
     # --- the network's side
 
     def connect(self) -> None:
-        """Tell the protocol, unless its host is paused: then its system has accepted, and it will hear of it later."""
+        """Tell the protocol, unless its host is stopped: then its system has accepted, and it will hear of it later."""
         self.host.ends.add(self)
-        if not self.host.is_paused:
+        if not self.host.is_stopped:
             self._is_connected = True
             self._protocol.connection_made(self)
 
-    def resume_host(self) -> None:
-        """Go on, after the host was paused."""
+    def go_on(self) -> None:
+        """Go on, after the host was stopped."""
         if not self._is_connected:
             self.connect()
         held, self._held = self._held, []
@@ -126,7 +126,7 @@ class MemoryTransport(asyncio.Transport):
     def kill(self) -> None:
         """Be gone without a word to the protocol: its process is. The other end finds the connection closed."""
         if not self._is_lost:
-            self._transmit(_END)  # by the system, also if the process was paused
+            self._transmit(_END)  # by the system, also if the process was stopped
             self._is_lost = self._is_closing = True
             self.host.ends.discard(self)
 
@@ -139,14 +139,15 @@ class MemoryTransport(asyncio.Transport):
             end._sent_bytes = 0
             end._lose()
 
-    def notice_reset(self) -> None:
-        """Be lost, if the other end is gone and could not say so."""
+    def healed(self) -> None:
+        """Go on after a fault of the network; be lost, if the other end is gone and could not say so."""
+        self._pump_soon()
         other = self.other
         if other._is_lost and not other._sent and not self.host.network.drops(other.host.name, self.host.name):
             self._lose()
 
     def _send(self, data: bytes) -> None:
-        if self.host.is_paused:
+        if self.host.is_stopped:
             self._held.append(data)
         else:
             self._transmit(data)
@@ -179,9 +180,10 @@ class MemoryTransport(asyncio.Transport):
         other = self.other
         chunks: list[bytes] = []
         has_ended = False
-        while self._sent and not has_ended and other._can_take():
+        network, names = self.host.network, (self.host.name, other.host.name)
+        while self._sent and not has_ended and other._can_take() and (other._is_lost or network.reads(*names)):
             at_s, data = self._sent[0]
-            if at_s > 0 and at_s > self.host.network.clock.time() + EARLY_S:
+            if at_s > 0 and at_s > network.clock.time() + EARLY_S:
                 break
             self._sent.popleft()
             self._sent_bytes -= len(data)
@@ -201,10 +203,10 @@ class MemoryTransport(asyncio.Transport):
             self._lose()
 
     def _can_take(self) -> bool:
-        return self._is_lost or (self._is_reading and self._is_connected and not self.host.is_paused)
+        return self._is_lost or (self._is_reading and self._is_connected and not self.host.is_stopped)
 
     def _lose(self) -> None:
-        if self.host.is_paused:
+        if self.host.is_stopped:
             self._is_broken = True
         elif not self._is_lost:
             self._is_lost = self._is_closing = True
