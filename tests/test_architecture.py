@@ -37,6 +37,8 @@ WIRING = (
     "zfoo_py/router/dispatcher.py",
     "zfoo_py/router/drivers.py",
     "zfoo_py/consumer/consumer.py",
+    "zfoo_py/consumer/discoveries.py",
+    "zfoo_py/consumer/zookeeper.py",
 )
 # I/O, clocks, threads, randomness, and the libraries that bring them.
 # fmt: off
