@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
 
-__all__ = ["ZooKeeperServer", "ensemble", "why_missing"]
+__all__ = ["ZooKeeperServer", "ensemble", "free_ports", "why_missing"]
 
 # Where Debian and Ubuntu keep it; its manifest names the rest.
 JAR: Final = Path("/usr/share/java/zookeeper.jar")
