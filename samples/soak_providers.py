@@ -23,7 +23,7 @@ from zfoo_py.testing import MemoryNetwork
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from random import Random
 
 __all__ = ["ASKS", "BALANCERS", "MODULES", "TABLE", "Place", "Providers", "Served"]
@@ -242,7 +242,10 @@ class Providers:
         self._announce = announce
         announce(Announced(joined=tuple(place.target for place in self.there), snapshot=True))
 
-    def register(self, text: str, *, weight: int = 1) -> None:
+    def connected(self, target: Target, *, is_up: bool) -> None:
+        """Do nothing."""
+
+    def register(self, text: str, *, weight: int = 1, listeners: Mapping[str, str] | None = None) -> None:
         """Do nothing: the consumer provides nothing."""
 
     async def leave(self) -> None:

@@ -40,6 +40,8 @@ WIRING = (
     "zfoo_py/router/drivers.py",
     "zfoo_py/router/hooks.py",
     "zfoo_py/consumer/consumer.py",
+    "zfoo_py/consumer/discoveries.py",
+    "zfoo_py/consumer/zookeeper.py",
 )
 # I/O, clocks, threads, randomness, and the libraries that bring them.
 # fmt: off

@@ -12,13 +12,12 @@ from hypothesis import strategies as st
 
 from zfoo_py.config import (
     DEFAULT_BALANCER,
-    DEFAULT_DISCOVERY_ADDRESS,
     Consume,
-    DiscoveryConfig,
     Limits,
     NodeConfig,
     Provide,
 )
+from zfoo_py.discovery_config import DEFAULT_DISCOVERY_ADDRESS, DiscoveryConfig
 from zfoo_py.errors import ConfigError
 
 # What a ProtocolModule looks like from here.
@@ -354,7 +353,6 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
         ({"consumer": [{"module": "a", "provider": "x-y"}]}, "consumer[0].provider", None, "write 'x_y'"),
         ({"consumer": [{"module": "a", "balancer": "x]"}]}, "consumer[0].balancer", None, "contains ']'"),
         ({"discovery": {"kind": "Static"}}, "discovery.kind", "static", "is no kind of discovery"),
-        ({"discovery": {"kind": "zookeeper"}}, "discovery.kind", None, "is not built yet"),
         ({"discovery": {"address": "nowhere"}}, "discovery.address", None, "has no port"),
         ({"discovery": {"address": "127.0.0.1:0"}}, "discovery.address", None, "port 0 means 'choose one'"),
     ],

@@ -2,14 +2,15 @@
 
 ::
 
-    [node]                                  [discovery]
-    id = "visits-1"                         kind = "embedded"             # or "static"
+    [node]                                  [discovery]  # see zfoo_py.discovery_config
+    id = "visits-1"                         kind = "embedded"             # or "static", "zookeeper"
     admin_path = "" # a Unix socket         [alerts]  # see zfoo_py.alert_limits
     ring_identity = "registration"
     send_tracebacks = false
     [server]                                address = "127.0.0.1:12399"   # embedded: where it listens
     address = "127.0.0.1:0"                 host = false                  # embedded: this node hosts it
     weight = 1
+    announce_address = ""
     [[provider]]                            addresses = []                # static: "host:port" of providers
     module = "visits"                       [app]
     name = "visits"                         imports = []                  # Python modules to load
@@ -39,13 +40,12 @@ import msgspec
 
 from zfoo_py.addresses import parse_address
 from zfoo_py.alert_limits import AlertLimits
+from zfoo_py.discovery_config import DiscoveryConfig, checked_discovery
 from zfoo_py.errors import ConfigError, nearest_name
 from zfoo_py.tables import check_keys, convert, keys_of
 
 T = TypeVar("T", bound=msgspec.Struct)
 
-# One fixed port, so that processes started by hand find each other; next to zfoo's first free port, 12400.
-DEFAULT_DISCOVERY_ADDRESS: Final = "127.0.0.1:12399"
 # Loopback, because a node has no authentication of its own; 0: the system chooses, discovery tells the others.
 DEFAULT_SERVER_ADDRESS: Final = "127.0.0.1:0"
 # A key keeps its provider, and a known key costs one dict lookup. zfoo's default is the uncached one.
@@ -110,15 +110,6 @@ class Consume(msgspec.Struct, frozen=True):
     options: dict[str, Any] = {}  # of the balancer; `zfoo_py.consumer.policies` says which it has
 
 
-class DiscoveryConfig(msgspec.Struct, frozen=True):
-    """How providers are found."""
-
-    kind: str = "embedded"
-    address: str = DEFAULT_DISCOVERY_ADDRESS  # embedded; port 0 only together with `host`
-    addresses: tuple[str, ...] = ()  # static
-    host: bool = False  # embedded: this node is the discovery server
-
-
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Every bound and wait of a node, all greater than zero; above each default stands its reason."""
 
@@ -172,6 +163,7 @@ class _Node(msgspec.Struct, frozen=True):
 class _Server(msgspec.Struct, frozen=True):
     address: str = ""
     weight: int = 1
+    announce_address: str = ""
 
 
 class _App(msgspec.Struct, frozen=True):
@@ -202,10 +194,13 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     Unix socket for ``zfoo-py stats``, ``route`` and ``ring``; "": none. `weight` is the node's share, in parts of those
     of other providers. `send_tracebacks`: whether an asker gets the traceback of a receiver that raised; it shows code
     and paths of this node, so by default only its type and text travel.
+    `announce_address` is where others reach it, "host" or "host:port", if not at `address`: behind
+    a translation of addresses, or where 0.0.0.0 stands for several interfaces; "": found out.
     """
 
     id: str = "node"
     address: str | None = None
+    announce_address: str = ""
     weight: int = 1
     ring_identity: str = RING_IDENTITIES[0]
     provides: tuple[Provide, ...] = ()
@@ -242,10 +237,10 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     ) -> NodeConfig:
         """Merge `data` (as read from TOML), `env` and `arguments`, and check the whole.
 
-        Arguments: id=, ring_identity=, address=, weight=, provides=[module | name | (module, name) | Provide],
-        consumes=[module | name | (module, provider) | (module, provider, balancer) | Consume], discovery=(kind |
-        mapping | DiscoveryConfig), imports=, modules=, and every limit by its name. None means: not given. Lists
-        replace, tables merge.
+        Arguments: id=, ring_identity=, address=, announce_address=, weight=, discovery=(kind | mapping |
+        DiscoveryConfig), imports=, modules=, every limit by its name, provides=[module | name | (module, name) |
+        Provide], consumes=[module | name | (module, provider) | (module, provider, balancer) | Consume]. None means:
+        not given. Lists replace, tables merge.
 
         Raises:
             ConfigError: with the key's path and the nearest valid name.
@@ -267,11 +262,12 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
         return cls(
             id=check_name(document.node.id or default_id, "id", path="node.id"),
             address=address,
+            announce_address=_checked_announce(document.server.announce_address),
             weight=_checked_weight(document.server.weight),
             ring_identity=_checked_identity(document.node.ring_identity),
             provides=provides,
             consumes=consumes,
-            discovery=_checked_discovery(document.discovery, is_consumer=bool(consumes)),
+            discovery=checked_discovery(document.discovery, is_consumer=bool(consumes)),
             imports=document.app.imports,
             modules={name: msgspec.structs.asdict(module) for name, module in document.modules.items()},
             limits=_checked_limits(document.limits),
@@ -287,6 +283,7 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
 _ARGUMENTS: Final[Mapping[str, tuple[str, ...]]] = {
     "id": ("node", "id"),
     "address": ("server", "address"),
+    "announce_address": ("server", "announce_address"),
     "admin_path": ("node", "admin_path"),
     "alerts": ("alerts",),
     "weight": ("server", "weight"),
@@ -410,24 +407,12 @@ def _services(document: _Document) -> tuple[tuple[Provide, ...], tuple[Consume, 
     return tuple(provides), tuple(chosen for chosen, _ in consumes.values())
 
 
-def _checked_discovery(discovery: DiscoveryConfig, *, is_consumer: bool) -> DiscoveryConfig:
-    if discovery.kind not in ("embedded", "static"):
-        why = "is not built yet" if discovery.kind == "zookeeper" else "is no kind of discovery"
-        nearest = nearest_name(discovery.kind, ("embedded", "static"))
-        raise ConfigError(
-            f'{discovery.kind!r} {why}: use "embedded" or "static"', path="discovery.kind", nearest=nearest
-        )
-    if discovery.kind == "static":
-        if discovery.host:
-            raise ConfigError('only kind "embedded" has a server to host: remove it', path="discovery.host")
-        if not discovery.addresses and is_consumer:
-            raise ConfigError('kind "static" needs "host:port" of each provider', path="discovery.addresses")
-        for index, address in enumerate(discovery.addresses):
-            parse_address(address, path=f"discovery.addresses[{index}]", port_zero=False)
-    elif discovery.addresses:
-        raise ConfigError('belongs to kind "static"; "embedded" has one address', path="discovery.addresses")
-    parse_address(discovery.address, path="discovery.address", port_zero=discovery.host)
-    return discovery
+def _checked_announce(address: str) -> str:
+    path = "server.announce_address"
+    if address:
+        has_port = address.rpartition("]")[2].count(":") == 1
+        check_name(parse_address(address if has_port else f"{address}:1", path=path).host, "address", path=path)
+    return address
 
 
 def _checked_weight(weight: int) -> int:

@@ -19,13 +19,14 @@ from zfoo_py.actor import Abort, LoopFuture, Runtime
 from zfoo_py.admin import Admin
 from zfoo_py.consumer import messages as c
 from zfoo_py.consumer.alert_actor import AlertActor
+from zfoo_py.consumer.announce_io import announced_address
 from zfoo_py.consumer.balancer import Balancer, BalancerOptions, ServiceView
 from zfoo_py.consumer.connector_actor import ConnectorActor
 from zfoo_py.consumer.consumer import Consumer
 from zfoo_py.consumer.consumer_actor import ConsumerActor
 from zfoo_py.consumer.directory_actor import DirectoryActor
-from zfoo_py.consumer.discovery import Discovery, StaticDiscovery
-from zfoo_py.consumer.embedded_io import EmbeddedDiscovery
+from zfoo_py.consumer.discoveries import Surroundings, make_discovery, servers_of
+from zfoo_py.consumer.discovery import Discovery
 from zfoo_py.consumer.hashing import task_hash
 from zfoo_py.consumer.memory_io import resident_bytes
 from zfoo_py.consumer.policies.user_policy import made
@@ -41,12 +42,10 @@ from zfoo_py.net.seams import Network, SessionEnv
 from zfoo_py.net.session_actor import SessionActor
 from zfoo_py.protocol.common import (
     CAPABILITIES,
-    DirectoryChange,
     DirectoryRegister,
     DirectoryUnregister,
     DirectoryWatch,
     Hello,
-    Message,
 )
 from zfoo_py.protocol.msgpack_codec import MsgpackCodec
 from zfoo_py.protocol.registration import Registration, ServiceName, Subscription
@@ -59,7 +58,6 @@ if TYPE_CHECKING:
 
     from zfoo_py.actor import LoopActor, TimerSource
     from zfoo_py.config import Consume, NodeConfig
-    from zfoo_py.net.session import Session
     from zfoo_py.protocol.packet import Packet, PacketTable
     from zfoo_py.router.receivers import Receiver
 
@@ -231,6 +229,7 @@ class Engine:
             reconnect_max_s=self._limits.reconnect_max_s,
             jitter=self._random.random,
             reweighed=lambda sid, weight: self.registry.tell(m.Reweighed(sid, weight)),
+            connected=lambda target, is_up: self._discovery.connected(target, is_up=is_up),
         )
 
     def _spawn_alerts(self) -> None:
@@ -315,7 +314,7 @@ class Engine:
             consumes=tuple(Subscription(consumed.balancer, consumed.provider) for consumed in config.consumes),
         )
         self._registration_text = registration.text
-        self._discovery = self._make_discovery()
+        self._discovery = self._make_discovery(registration)
         if config.provides or config.consumes:
             await self._discovery.start(self.connector.tell, watch=bool(config.consumes))
         if config.provides:
@@ -325,29 +324,22 @@ class Engine:
 
     async def _listen(self) -> None:
         if self._config.address is not None:
-            self.address = await self.doors.listen(self._config.address, "server.address")
+            listening = await self.doors.listen(self._config.address, "server.address")
+            option = self._config.announce_address
+            self.address = await announced_address(listening, option, servers_of(self._config))
         if self._config.admin_path:
             self.doors.listeners.append(await self.admin.listen(self._env, self.doors.welcome))
         if self._config.discovery.host:
             self.discovery_address = await self.doors.listen(self._config.discovery.address, "discovery.address")
 
-    def _make_discovery(self) -> Discovery:
+    def _make_discovery(self, registration: Registration) -> Discovery:
         if self._parts.discovery is not None:
             return self._parts.discovery
-        if self._config.discovery.kind == "static":
-            return StaticDiscovery(self._config.discovery.addresses)
-        embedded = EmbeddedDiscovery(
-            self.discovery_address,
-            self.open_session,
-            self.runtime.timers,
-            reconnect_min_s=self._limits.reconnect_min_s,
-            reconnect_max_s=self._limits.reconnect_max_s,
-            jitter=self._random.random,
-            warn=lambda text: warn_peer("discovery", text),
+        jitter = self._random.random
+        around = Surroundings(
+            self._config, registration, self.runtime, self.router, self.open_session, jitter, warn_peer
         )
-        self.router.install(DirectoryChange, embedded.on_change)
-        self.router.install(Message, _log_message)
-        return embedded
+        return make_discovery(around, self.discovery_address)
 
     async def _wait_ready(self) -> None:
         # A consumer that began with one of three providers would send every key to it, where a moment later only a
@@ -462,5 +454,3 @@ async def _goodbyes(served: list[SessionActor]) -> None:
             await actor.ended
 
 
-def _log_message(session: Session, message: Message) -> None:
-    warn_peer(session.peer, f"{session.peer} says: {message.message!r}")

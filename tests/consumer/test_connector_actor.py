@@ -73,6 +73,12 @@ def test_all_that_join_are_dialled_at_once_and_together():
     world = Connector()
     many = [target(number) for number in range(200)]
     world.announce(*many)
+    assert world.dials.targets() == many[:50]
+    for so_far in (100, 150, 200):
+        world.later(0.5)
+        assert len(world.dials.targets()) == so_far - 50
+        world.later(0.5)
+        assert len(world.dials.targets()) == so_far
     assert world.dials.targets() == many
     world.dials.fail(many[0])
     for one in many[1:]:
@@ -102,7 +108,6 @@ def test_what_is_announced_twice_is_dialled_once():
         target(1, text="a | 10.0.0.1:1 | consumer:[random-visits]"),
         target(1, text="a | provider:[visits-visits]"),
         target(1, text="\x00|||provider:[,]"),
-        target(1, address="10.9.9.9:1"),  # its text names another address
     ],
 )
 def test_what_is_not_consumed_or_makes_no_sense_is_not_dialled_and_spoils_nothing(stranger):

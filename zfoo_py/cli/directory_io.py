@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from zfoo_py.addresses import parse_address
-from zfoo_py.config import DEFAULT_DISCOVERY_ADDRESS
+from zfoo_py.discovery_config import DEFAULT_DISCOVERY_ADDRESS
 from zfoo_py.errors import ConfigError, DecodeError
 from zfoo_py.net.handshake import WIRE_VERSION
 from zfoo_py.protocol.common import DirectoryChange, DirectoryWatch, Hello, Ping, Pong

@@ -7,7 +7,8 @@ import os
 from typing import TYPE_CHECKING, Any, Final
 
 from zfoo_py.cli.options import add_json, add_log_level
-from zfoo_py.config import DEFAULT_DISCOVERY_ADDRESS, NodeConfig
+from zfoo_py.config import NodeConfig
+from zfoo_py.discovery_config import DEFAULT_DISCOVERY_ADDRESS
 from zfoo_py.node import Node
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from zfoo_py.config import DEFAULT_DISCOVERY_ADDRESS
+from zfoo_py.discovery_config import DEFAULT_DISCOVERY_ADDRESS
 
 if TYPE_CHECKING:
     import argparse

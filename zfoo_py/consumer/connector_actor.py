@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from zfoo_py.actor import CoreActor
 from zfoo_py.consumer import messages as c
+from zfoo_py.consumer.dial_pace import DialPace
 from zfoo_py.net.messages import Retire
 from zfoo_py.protocol.registration import parse
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from zfoo_py.net.session import Session
 
 __all__ = ["ConnectorActor", "backoff_s"]
+
+# What this node can talk to.
+SPOKEN = frozenset((c.MSGPACK,))
 
 
 def backoff_s(failures: int, first_s: float, last_s: float, jitter: float) -> float:
@@ -34,12 +38,13 @@ def backoff_s(failures: int, first_s: float, last_s: float, jitter: float) -> fl
 class _Link:
     """What the connector knows of one target."""
 
-    __slots__ = ("failures", "is_wanted", "session", "timer", "weight")
+    __slots__ = ("failures", "grace", "is_wanted", "session", "timer", "weight")
 
     def __init__(self) -> None:
         self.is_wanted = True
         self.failures = 0
         self.timer: TimerHandle | None = None  # runs while the backoff does
+        self.grace: TimerHandle | None = None  # runs while it may come back
         self.session: Session | None = None
         self.weight: int | None = None  # as it was announced last; None: not yet
 
@@ -54,13 +59,22 @@ class _Link:
         self.timer = None
         return True
 
+    def end_grace(self) -> bool:
+        """End the grace; False if none runs. A GraceOver that is on its way means nothing then."""
+        if self.grace is None:
+            return False
+        self.grace.cancel()
+        self.grace = None
+        return True
+
 
 class ConnectorActor(CoreActor):
     """Owns the list of targets and their reconnections.
 
-    All targets are dialled in parallel: one that does not answer delays nobody. Silence removes nothing: a
-    target that is lost without goodbye, or missing from a snapshot, keeps the session it has, and is dialled
-    no more when that ends.
+    All targets are dialled in parallel, at most 50 in a second: one that does not answer delays nobody. Silence
+    removes nothing: a target that is lost without goodbye, or missing from a snapshot, keeps the session it has, and
+    is dialled no more when that ends. Only a discovery that says so, and can be heard all the while, has a target
+    drained that is lost and does not come back (`Announced.grace_s`).
 
     Args:
         consumes: pairs (module, provider name) that this node wants.
@@ -69,6 +83,7 @@ class ConnectorActor(CoreActor):
         jitter: returns a random number in [0, 1).
         reweighed: called with (sid, weight) when a connected provider is announced with another weight than before;
             at the start of a session its Hello has said it.
+        connected: called with (target, whether it is) when a session to an announced target begins or ends.
     """
 
     def __init__(
@@ -80,14 +95,19 @@ class ConnectorActor(CoreActor):
         reconnect_max_s: float,
         jitter: Callable[[], float],
         reweighed: Callable[[int, int], None],
+        connected: Callable[[c.Target, bool], None] = lambda *_: None,
     ) -> None:
         super().__init__()
         self._consumes = consumes
-        self._dial = dial
+        self._open = dial
         self._reconnect_min_s = reconnect_min_s
         self._reconnect_max_s = reconnect_max_s
         self._jitter = jitter
         self._reweighed = reweighed
+        self._connected = connected
+        self._pace = DialPace()
+        self._to_dial: dict[c.Target, None] = {}  # in their order
+        self._room: TimerHandle | None = None  # runs while some wait for their turn
         self._links: dict[c.Target, _Link] = {}
         self._untried: set[c.Target] | None = None  # of the first snapshot; None: there was none yet
         self._tried_waiters: list[c.WhenTried] = []
@@ -97,6 +117,9 @@ class ConnectorActor(CoreActor):
             c.TargetDown: self._target_down,
             c.DialFailed: self._dial_failed,
             c.Redial: self._redial,
+            c.DialRoom: self._dial_room,
+            c.DiscoverySilent: self._silent,
+            c.GraceOver: self._grace_over,
             c.WhenTried: self._when_tried,
         }
 
@@ -108,6 +131,10 @@ class ConnectorActor(CoreActor):
         """Forget the timers; the sessions are the node's to end."""
         for link in self._links.values():
             link.stop_waiting()
+            link.end_grace()
+        if self._room is not None:
+            self._room.cancel()
+            self._room = None
 
     def on_failure(self, *_: Any) -> None:
         """As `on_stop`: the successor takes over."""
@@ -138,18 +165,22 @@ class ConnectorActor(CoreActor):
         for target in news.left:
             self._leave(target)
         for target in lost - set(joined):
-            self._lose(target)
+            self._lose(target, None if news.snapshot else news.grace_s)
         if news.snapshot and self._untried is None:
             self._untried = {target for target in joined if not self._links[target].is_connected()}
             self._look_whether_tried()
 
     def _is_consumed(self, target: c.Target) -> bool:
+        if target.codec not in SPOKEN:
+            return False
         if not target.text:  # static: its Hello will tell
             return True
         registration = parse(target.text)
-        if registration is None or registration.address != target.address:
-            return False
-        return any((service.module, service.name) in self._consumes for service in registration.provides)
+        return (
+            registration is not None
+            and bool(registration.address)
+            and any((service.module, service.name) in self._consumes for service in registration.provides)
+        )
 
     def _join(self, target: c.Target, weight: int) -> None:
         link = self._links.get(target)
@@ -162,6 +193,7 @@ class ConnectorActor(CoreActor):
             self._reweighed(link.session.sid, weight)
         link.weight = weight
         link.is_wanted = True
+        link.end_grace()
         if link.stop_waiting():  # it is announced again, so it has just come back: no reason to wait
             self._dial(target)
 
@@ -170,19 +202,62 @@ class ConnectorActor(CoreActor):
         if link is None:
             return
         link.is_wanted = False
+        link.end_grace()
         if link.session is not None:
             link.session.ref.tell(Retire("it left discovery"))
         self._drop_if_idle(target, link)
 
-    def _lose(self, target: c.Target) -> None:
+    def _lose(self, target: c.Target, grace_s: float | None) -> None:
         link = self._links.get(target)
-        if link is not None:
-            link.is_wanted = False
-            self._drop_if_idle(target, link)
+        if link is None:
+            return
+        link.is_wanted = False
+        if grace_s is None:
+            link.end_grace()
+        elif link.grace is None:
+            link.grace = self.runtime.call_later(grace_s, self.actor_ref, c.GraceOver(target))
+        self._drop_if_idle(target, link)
+
+    def _silent(self, _: c.DiscoverySilent) -> None:
+        for link in self._links.values():
+            link.end_grace()
+
+    def _grace_over(self, over: c.GraceOver) -> None:
+        link = self._links.get(over.target)
+        if link is not None and link.end_grace():
+            self._leave(over.target)
 
     def _drop_if_idle(self, target: c.Target, link: _Link) -> None:
-        if link.stop_waiting():
-            del self._links[target]
+        if link.stop_waiting() or target in self._to_dial:
+            self._drop(target, link)
+
+    def _drop(self, target: c.Target, link: _Link) -> None:
+        self._to_dial.pop(target, None)
+        link.stop_waiting()
+        link.end_grace()
+        del self._links[target]
+
+    # --- dialling, so many in a second
+
+    def _dial(self, target: c.Target) -> None:
+        self._to_dial[target] = None
+        if self._room is None:
+            self._dial_some()
+
+    def _dial_room(self, _: c.DialRoom) -> None:
+        if self._room is not None:
+            self._room = None
+            self._dial_some()
+
+    def _dial_some(self) -> None:
+        while self._to_dial:
+            wait_s = self._pace.wait_s(self.runtime.timers.time())
+            if wait_s:
+                self._room = self.runtime.call_later(wait_s, self.actor_ref, c.DialRoom())
+                return
+            target = next(iter(self._to_dial))
+            del self._to_dial[target]
+            self._open(target)
 
     def _when_tried(self, order: c.WhenTried) -> None:
         self._tried_waiters.append(order)
@@ -209,6 +284,7 @@ class ConnectorActor(CoreActor):
         link.stop_waiting()
         link.session = up.session
         link.failures = 0
+        self._connected(up.target, True)
         if not link.is_wanted:
             up.ref.tell(Retire("it left discovery"))
 
@@ -223,10 +299,11 @@ class ConnectorActor(CoreActor):
         link = self._links.get(target)
         if link is None or link.is_connected():  # the end of another session to the same target
             return
-        link.session = None
+        if link.session is not None:
+            link.session = None
+            self._connected(target, False)
         if not link.is_wanted:
-            link.stop_waiting()
-            del self._links[target]
+            self._drop(target, link)
             return
         link.failures += 1
         if link.timer is None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from zfoo_py.consumer.messages import Announced, Target
+from zfoo_py.consumer.messages import Announced, DiscoverySilent, Target
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 __all__ = ["Discovery", "StaticDiscovery"]
 
@@ -20,11 +20,24 @@ class Discovery(Protocol):
     called on the node's loop and none waits for the network longer than its own time limits.
     """
 
-    async def start(self, announce: Callable[[Announced], None], *, watch: bool) -> None:
-        """Begin to announce (if ``watch``); return without waiting until it is reachable."""
+    async def start(self, announce: Callable[[Announced | DiscoverySilent], None], *, watch: bool) -> None:
+        """Begin to announce (if ``watch``); return without waiting until it is reachable.
 
-    def register(self, text: str, *, weight: int = 1) -> None:
-        """Announce this node's registration and weight now and after every reconnection, until `leave`."""
+        Raises:
+            NotReadyError: it was configured to be required at the start, and is not there.
+        """
+
+    def register(self, text: str, *, weight: int = 1, listeners: Mapping[str, str] | None = None) -> None:
+        """Announce this node's registration and weight now and after every reconnection, until `leave`.
+
+        Args:
+            text: its registration.
+            weight: its share.
+            listeners: address by codec; None: it speaks msgpack at the registration's address.
+        """
+
+    def connected(self, target: Target, *, is_up: bool) -> None:
+        """Take which announced provider this node has a session to, or has lost it; people may look at it there."""
 
     async def leave(self) -> None:
         """Say goodbye: the registration ends, the sessions of others to this node go on."""
@@ -46,13 +59,16 @@ class StaticDiscovery:
     def __init__(self, addresses: Sequence[str]) -> None:
         self._targets = tuple(Target("", address) for address in addresses)
 
-    async def start(self, announce: Callable[[Announced], None], *, watch: bool) -> None:
+    async def start(self, announce: Callable[[Announced | DiscoverySilent], None], *, watch: bool) -> None:
         """Announce the list, once."""
         if watch:
             announce(Announced(joined=self._targets, snapshot=True))
 
-    def register(self, text: str, *, weight: int = 1) -> None:
+    def register(self, text: str, *, weight: int = 1, listeners: Mapping[str, str] | None = None) -> None:
         """Do nothing: whoever wants this node has its address."""
+
+    def connected(self, target: Target, *, is_up: bool) -> None:
+        """Do nothing."""
 
     async def leave(self) -> None:
         """Do nothing: peers are told on their sessions."""

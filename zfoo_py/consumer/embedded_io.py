@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from zfoo_py.consumer.connector_actor import backoff_s
-from zfoo_py.consumer.messages import Announced, Target, TargetDown, TargetUp
+from zfoo_py.consumer.messages import Announced, DiscoverySilent, Target, TargetDown, TargetUp
 from zfoo_py.errors import BackpressureError, SessionClosedError
 from zfoo_py.protocol.common import DirectoryChange, DirectoryRegister, DirectoryUnregister, DirectoryWatch
 from zfoo_py.protocol.registration import parse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from zfoo_py.actor import TimerHandle, TimerSource
     from zfoo_py.net.session import Session
@@ -52,7 +52,7 @@ class EmbeddedDiscovery:
         self._reconnect_max_s = reconnect_max_s
         self._jitter = jitter
         self._warn = warn
-        self._announce: Callable[[Announced], None] | None = None
+        self._announce: Callable[[Announced | DiscoverySilent], None] | None = None
         self._text = ""
         self._weight = 1
         self._session: Session | None = None
@@ -61,13 +61,16 @@ class EmbeddedDiscovery:
         self._is_stopped = False
         self._reason = ""
 
-    async def start(self, announce: Callable[[Announced], None], *, watch: bool) -> None:
+    async def start(self, announce: Callable[[Announced | DiscoverySilent], None], *, watch: bool) -> None:
         """Begin to connect."""
         self._announce = announce if watch else None
         self._open_session(self._target, self._report)
 
-    def register(self, text: str, *, weight: int = 1) -> None:
-        """Announce this node's registration and weight, now and after every reconnection."""
+    def connected(self, target: Target, *, is_up: bool) -> None:
+        """Do nothing: `zfoo-py members` shows who provides, not who consumes."""
+
+    def register(self, text: str, *, weight: int = 1, listeners: Mapping[str, str] | None = None) -> None:  # noqa: ARG002 - msgpack
+        """Announce this node's registration and weight, now and after every reconnection; msgpack only."""
         self._text = text
         self._weight = weight
         if self._session is not None:

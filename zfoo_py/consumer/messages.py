@@ -8,10 +8,10 @@ timers             → ConsumerActor    Tick, Sweep
 timers             → AlertActor       LookAround
 ConsumerActor      → AlertActor       ConsumerFigures (zfoo_py.consumer.figures)
 anyone             → AlertActor       TakeAlerts (question)
-Discovery          → ConnectorActor   Announced
+Discovery          → ConnectorActor   Announced, DiscoverySilent
 Engine             → ConnectorActor   WhenTried
 SessionActor       → ConnectorActor   TargetUp, TargetDown
-dialling           → ConnectorActor   DialFailed; its own timer: Redial
+dialling           → ConnectorActor   DialFailed; its own timers: Redial, DialRoom, GraceOver
 sessions           → DirectoryActor   Registered, Unregistered, Watching, SessionDown
 """
 
@@ -30,10 +30,15 @@ if TYPE_CHECKING:
     from zfoo_py.protocol.packet import Binding
 
 __all__ = [
+    "JAVA",
+    "MSGPACK",
     "Announced",
     "DialFailed",
+    "DialRoom",
+    "DiscoverySilent",
     "Explain",
     "ExplainChange",
+    "GraceOver",
     "LookAround",
     "Redial",
     "Registered",
@@ -53,6 +58,11 @@ __all__ = [
     "WhenReady",
     "WhenTried",
 ]
+
+
+# The codecs that a provider may speak, as discovery names them.
+MSGPACK = "msgpack"
+JAVA = "zfoo-java"
 
 
 class SendOrder(msgspec.Struct, frozen=True):
@@ -128,10 +138,17 @@ class ExplainChange(msgspec.Struct, frozen=True):
 
 
 class Target(msgspec.Struct, frozen=True):
-    """A provider to connect to: its announced text, or "" where only the address is known (static)."""
+    """A provider to connect to.
+
+    Attributes:
+        text: its registration as announced, or "" where only the address is known (static).
+        address: "host:port".
+        codec: what it speaks there.
+    """
 
     text: str
     address: str
+    codec: str = MSGPACK
 
 
 class Announced(msgspec.Struct, frozen=True):
@@ -142,8 +159,9 @@ class Announced(msgspec.Struct, frozen=True):
         left: providers that said goodbye: finish what is in flight with them, then close.
         lost: providers whose registration ended without goodbye: do not dial them any more, but silence alone
             closes nothing.
-        snapshot: ``joined`` is all there is; whoever is missing is treated as lost.
+        snapshot: ``joined`` is all there is; whoever is missing is treated as lost, for ever.
         weights: of those that joined, where it is not 1.
+        grace_s: those lost that are not back after so many seconds are drained; None: never.
     """
 
     joined: tuple[Target, ...] = ()
@@ -151,6 +169,11 @@ class Announced(msgspec.Struct, frozen=True):
     lost: tuple[Target, ...] = ()
     snapshot: bool = False
     weights: Mapping[Target, int] = {}
+    grace_s: float | None = None
+
+
+class DiscoverySilent(msgspec.Struct, frozen=True):
+    """Fact: discovery cannot be heard now, so what it said last of those lost may be wrong: drain nobody for it."""
 
 
 class TargetUp(msgspec.Struct, frozen=True):
@@ -177,6 +200,16 @@ class DialFailed(msgspec.Struct, frozen=True):
 
 class Redial(msgspec.Struct, frozen=True):
     """Fact: the backoff of a target is over."""
+
+    target: Target
+
+
+class DialRoom(msgspec.Struct, frozen=True):
+    """Fact: one more target may be dialled now."""
+
+
+class GraceOver(msgspec.Struct, frozen=True):
+    """Fact: a target that was lost has not come back in time."""
 
     target: Target
 

@@ -29,7 +29,7 @@ class News:
         self._events = events
         self._up: dict[str, tuple[Provider, int]] = {}  # who was told of as up, by ring name, with the session
         self._inherited: dict[str, tuple[Provider, int]] = {}
-        self._version = 0
+        self._version = -1  # of the last one told; 0 is the first, of nobody
 
     def take_over(self, previous: News) -> None:
         """Do not tell again what the predecessor has told; before the first `joined`."""

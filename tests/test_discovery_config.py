@@ -1,0 +1,104 @@
+"""The table [discovery]: what each kind takes."""
+
+import pytest
+
+from zfoo_py.config import NodeConfig
+from zfoo_py.discovery_config import DiscoveryConfig, discovery_of
+from zfoo_py.errors import ConfigError
+
+
+def zookeeper(**more):
+    return NodeConfig.build(provides=["visits"], discovery={"kind": "zookeeper", **more}).discovery
+
+
+def test_zookeeper_has_zfoos_defaults():
+    found = zookeeper()
+    assert (found.address, found.root, found.session_timeout_s, found.call_timeout_s) == (
+        "127.0.0.1:2181",
+        "/zfoo",
+        40.0,
+        10.0,
+    )
+    assert found.grace_s == 45.0
+    assert zookeeper(rejoin_grace_s=3.0).grace_s == 3.0
+    assert zookeeper(address="a:1, b:2,c:3").address == "a:1, b:2,c:3"
+
+
+def test_the_environment_and_a_short_text_say_it_too():
+    config = NodeConfig.build({}, {"ZFOO_DISCOVERY__KIND": "zookeeper", "ZFOO_DISCOVERY__ROOT": "/shop"})
+    assert (config.discovery.kind, config.discovery.root) == ("zookeeper", "/shop")
+    assert NodeConfig.build(discovery="zookeeper").discovery.kind == "zookeeper"
+
+
+def test_a_password_is_in_no_representation():
+    found = zookeeper(user="me", password="secret")
+    assert "secret" not in repr(found)
+    assert "secret" not in repr(NodeConfig.build(discovery=found))
+
+
+@pytest.mark.parametrize(
+    ("more", "key"),
+    [
+        ({"address": "a:1,b"}, "address"),
+        ({"address": "a:0"}, "address"),
+        ({"root": "zfoo"}, "root"),
+        ({"root": "/"}, "root"),
+        ({"root": "/a//b"}, "root"),
+        ({"root": "/a/.."}, "root"),
+        ({"user": "me"}, "password"),
+        ({"password": "p"}, "user"),
+        ({"user": "a:b", "password": "p"}, "user"),
+        ({"acl": "rot"}, "acl"),
+        ({"session_timeout_s": 0}, "session_timeout_s"),
+        ({"call_timeout_s": float("inf")}, "call_timeout_s"),
+        ({"rejoin_grace_s": -1}, "rejoin_grace_s"),
+        ({"host": True}, "host"),
+        ({"addresses": ["a:1"]}, "addresses"),
+    ],
+)
+def test_what_is_wrong_names_its_key(more, key):
+    with pytest.raises(ConfigError) as caught:
+        zookeeper(**more)
+    assert caught.value.path == f"discovery.{key}"
+
+
+@pytest.mark.parametrize("kind", ["embedded", "static"])
+def test_what_belongs_to_zookeeper_is_refused_elsewhere(kind):
+    with pytest.raises(ConfigError) as caught:
+        NodeConfig.build(discovery={"kind": kind, "user": "me"})
+    assert caught.value.path == "discovery.user"
+
+
+@pytest.mark.parametrize(
+    ("text", "table"),
+    [
+        ("127.0.0.1:1", {"kind": "embedded", "address": "127.0.0.1:1"}),
+        ("zookeeper", {"kind": "zookeeper"}),
+        ("zookeeper://a:1,b:2", {"kind": "zookeeper", "address": "a:1,b:2"}),
+        ("zookeeper://a:1/shop/blue", {"kind": "zookeeper", "address": "a:1", "root": "/shop/blue"}),
+        ("zookeeper:///shop", {"kind": "zookeeper", "root": "/shop"}),
+    ],
+)
+def test_the_short_text(text, table):
+    assert discovery_of(text) == table
+
+
+def test_another_url_is_refused():
+    with pytest.raises(ConfigError, match="zookeeper://"):
+        discovery_of("http://a:1")
+
+
+@pytest.mark.parametrize("address", ["10.0.0.1", "10.0.0.1:9", "node.example", "[::1]", "[::1]:9"])
+def test_an_announced_address_may_lack_its_port(address):
+    assert NodeConfig.build(provides=["visits"], announce_address=address).announce_address == address
+
+
+@pytest.mark.parametrize("address", ["a|b", "a:b", "::1", "provider1", "a/b"])
+def test_an_announced_address_that_nobody_can_use_is_refused(address):
+    with pytest.raises(ConfigError) as caught:
+        NodeConfig.build(provides=["visits"], announce_address=address)
+    assert caught.value.path == "server.announce_address"
+
+
+def test_the_default_is_the_embedded_one():
+    assert NodeConfig.build().discovery == DiscoveryConfig()
