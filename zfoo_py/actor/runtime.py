@@ -95,6 +95,9 @@ class Runtime:
         self._ready: deque[LoopInbox] = deque()
         self._wake_scheduled = False
         self._told = 0
+        # The last thing that came from a socket was one frame by itself: whoever it wakes is probably the only one who
+        # tells something before the loop waits again, so what it tells need not wait for others to join it.
+        self.is_quiet = False
         self._flushes: deque[Callable[[], object]] = deque()
         self._foreign: list[tuple[LoopInbox, Any, bool, bool]] = []
         self._foreign_lock = threading.RLock()  # reentrant: a collected object's __del__ may tell
@@ -188,6 +191,21 @@ class Runtime:
         """
         self._told += 1
         if self._told >= BATCH_MESSAGES and not self.in_turn:
+            self.drain()
+
+    def tell_at_once(self, ref: LoopActorRef[Any] | CoreRef, message: Any) -> None:
+        """Tell and run at once, without a wake-up: it would cost the loop one more look at its sockets.
+
+        For a coroutine while it `is_quiet`. Outside of a turn, on the loop's thread.
+
+        Raises:
+            ActorDeadError, InboxFullError: as `LoopActorRef.tell`.
+        """
+        self.is_quiet = False
+        self._wake_scheduled = True  # `drain` below is the wake-up
+        try:
+            ref.tell(message)
+        finally:
             self.drain()
 
     def drain(self) -> None:
