@@ -210,12 +210,15 @@ class Runtime:
 
     def drain(self) -> None:
         """Run every ready actor until nothing is left (bounded), then flush what they gathered."""
-        self._wake_scheduled = True  # whatever gets ready meanwhile is handled below
         self._told = 0
+        ready, flushes = self._ready, self._flushes
+        if not ready and not flushes:  # a batch of receivers has drained before the wake-up that it had asked for
+            self._wake_scheduled = False
+            return
+        self._wake_scheduled = True  # whatever gets ready meanwhile is handled below
         pace = self.pace
         is_within = pace.since_s  # of a receiver that asks
         pace.since_s = perf_counter()
-        ready, flushes = self._ready, self._flushes
         outer = getattr(Runtime._spawning, "runtime", None)
         Runtime._spawning.runtime = self
         self.in_turn = True
