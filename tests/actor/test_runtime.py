@@ -7,6 +7,7 @@ import threading
 
 import pytest
 import uvloop
+from pykka import ActorDeadError
 
 from tests.support.actors import HANG_S, Died, LoopThread, as_another_thread, fail, in_threads, recorder, step_runtime
 from zfoo_py.actor import Abort, LoopFuture, Runtime
@@ -263,6 +264,45 @@ def test_a_wake_up_begins_a_new_batch_and_a_turn_never_drains():
     ref.tell(turn)
     loop.run()
     assert (cls.handled, other_class.handled) == (["waits", []], ["behind"])
+
+
+def test_a_wake_up_that_finds_nothing_leaves_the_next_one_possible():
+    """As on a provider: a batch of receivers drains at its end, before the wake-up that its answers asked for."""
+    runtime, loop = step_runtime()
+    ref, cls = spawn(runtime)
+    for text in ("first", "second"):
+        ref.tell(text)
+        runtime.drain()
+        assert cls.handled[-1] == text
+        loop.run()
+    assert not loop.callbacks
+    ref.tell("third")
+    loop.run()
+    assert cls.handled == ["first", "second", "third"]
+
+
+def test_what_is_told_at_once_needs_no_wake_up():
+    runtime, loop = step_runtime()
+    ref, cls = spawn(runtime)
+    runtime.is_quiet = True
+    runtime.tell_at_once(ref, "now")
+    assert cls.handled == ["now"]
+    assert not loop.callbacks
+    assert not runtime.is_quiet  # what is told next may have company
+    runtime.drain_batch()
+
+
+def test_what_cannot_be_told_at_once_raises_and_the_next_can():
+    runtime, loop = step_runtime()
+    ref, _ = spawn(runtime)
+    other, cls = spawn(runtime)
+    ref.stop(block=False)
+    loop.run()
+    with pytest.raises(ActorDeadError):
+        runtime.tell_at_once(ref, "late")
+    other.tell("next")
+    loop.run()
+    assert cls.handled == ["next"]
 
 
 def test_call_later_delivers_at_its_time_by_the_runtimes_clock():

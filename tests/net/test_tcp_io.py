@@ -163,6 +163,21 @@ def test_one_chunk_is_one_message_and_half_a_frame_is_none():
     asyncio.run(main())
 
 
+def test_one_frame_by_itself_makes_the_loop_quiet():
+    """Whom it wakes may write at once; several frames wake several, who had better write together."""
+
+    async def main():
+        async with Net() as net:
+            connection = net.make(lambda _: None)
+            connection.connection_made(FakeTransport())
+            for chunk, is_quiet in ((frame(b"a"), True), (frame(b"b") + frame(b"c"), False), (frame(b"d"), True)):
+                connection.data_received(chunk)
+                assert net.runtime.is_quiet == is_quiet
+            connection.connection_lost(None)
+
+    asyncio.run(main())
+
+
 class FakeTransport(asyncio.Transport):
     """A transport without socket."""
 

@@ -1,6 +1,8 @@
 """What an ask costs, in counts no machine changes: bytecode instructions and calls of zfoo_py, both sides.
 
-    python -m tests.support.ask_cost            # what they are now; --write puts them into tests/data/ask_cost.json
+    python -m tests.support.ask_cost                   # what they are now
+    python -m tests.support.ask_cost --write           # and put them into tests/data/ask_cost.json
+    python -m tests.support.ask_cost --by-function     # instructions of each function, per ask
 
 A provider and a consumer in one process, over memory, under a fake clock. Only frames of zfoo_py count (not those of
 zfoo_py.testing, of asyncio and of the receiver), so the figures are the same on every machine and in every run.
@@ -11,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import CodeType, FrameType
@@ -54,7 +57,7 @@ class Counter:
     """Counts what this thread runs of zfoo_py."""
 
     def __init__(self) -> None:
-        self.instructions = 0
+        self.by_function: dict[CodeType, int] = defaultdict(int)
         self.calls = 0
         self._counts: dict[CodeType, bool] = {}
 
@@ -70,7 +73,7 @@ class Counter:
     def instruction(self, frame: FrameType, event: str, _: Any) -> Any:
         """Count as a trace function."""
         if event == "opcode":
-            self.instructions += 1
+            self.by_function[frame.f_code] += 1
         elif event == "call":
             if not self._is_ours(frame.f_code):
                 return None
@@ -96,7 +99,12 @@ async def _at_once(ask: Callable[[int], Awaitable[Any]], count: int) -> None:
 WORKS = {"one by one": _one_by_one, "256 outstanding": _at_once}
 
 
-async def _measure() -> dict[str, dict[str, float]]:
+def _name(code: CodeType) -> str:
+    where = "plan" if code.co_filename == "<string>" else Path(code.co_filename).relative_to(ROOT).as_posix()
+    return f"{where}:{code.co_firstlineno} {code.co_qualname}"
+
+
+async def _measure(by_function: dict[str, dict[str, float]] | None) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = {}
     async with cluster(costs, receivers=[at_cost_ask], providers=1) as c:
         async_ask = c.consumer.async_ask
@@ -119,16 +127,18 @@ async def _measure() -> dict[str, dict[str, float]]:
                 await work(ask, COUNTED)
             finally:
                 sys.setprofile(None)
+            if by_function is not None:
+                by_function[name] = {_name(code): count / COUNTED for code, count in counter.by_function.items()}
             found[name] = {
-                "instructions": round(counter.instructions / COUNTED, 1),
+                "instructions": round(sum(counter.by_function.values()) / COUNTED, 1),
                 "calls": round(counter.calls / COUNTED, 1),
             }
     return found
 
 
-def measure() -> dict[str, dict[str, float]]:
-    """Return work → counts per ask."""
-    return asyncio.run(_measure())
+def measure(by_function: dict[str, dict[str, float]] | None = None) -> dict[str, dict[str, float]]:
+    """Return work → counts per ask; ``by_function`` gets work → function → instructions per ask."""
+    return asyncio.run(_measure(by_function))
 
 
 def committed() -> dict[str, dict[str, dict[str, float]]]:
@@ -138,8 +148,14 @@ def committed() -> dict[str, dict[str, dict[str, float]]]:
 
 
 if __name__ == "__main__":
-    counts = measure()
+    functions: dict[str, dict[str, float]] = {}
+    counts = measure(functions)
     sys.stdout.write(json.dumps({VERSION: counts}, indent=1) + "\n")
+    if "--by-function" in sys.argv:
+        for work, rows in functions.items():
+            sys.stdout.write(f"{work}\n")
+            for function, count in sorted(rows.items(), key=lambda row: -row[1]):
+                sys.stdout.write(f"{count:8.1f}  {function}\n")
     if "--write" in sys.argv:
         FIGURES.write_text(
             json.dumps({**committed(), VERSION: counts}, indent=1, sort_keys=True) + "\n", encoding="utf-8"

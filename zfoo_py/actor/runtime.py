@@ -95,6 +95,9 @@ class Runtime:
         self._ready: deque[LoopInbox] = deque()
         self._wake_scheduled = False
         self._told = 0
+        # The last thing that came from a socket was one frame by itself: whoever it wakes is probably the only one who
+        # tells something before the loop waits again, so what it tells need not wait for others to join it.
+        self.is_quiet = False
         self._flushes: deque[Callable[[], object]] = deque()
         self._foreign: list[tuple[LoopInbox, Any, bool, bool]] = []
         self._foreign_lock = threading.RLock()  # reentrant: a collected object's __del__ may tell
@@ -190,14 +193,32 @@ class Runtime:
         if self._told >= BATCH_MESSAGES and not self.in_turn:
             self.drain()
 
+    def tell_at_once(self, ref: LoopActorRef[Any] | CoreRef, message: Any) -> None:
+        """Tell and run at once, without a wake-up: it would cost the loop one more look at its sockets.
+
+        For a coroutine while it `is_quiet`. Outside of a turn, on the loop's thread.
+
+        Raises:
+            ActorDeadError, InboxFullError: as `LoopActorRef.tell`.
+        """
+        self.is_quiet = False
+        self._wake_scheduled = True  # `drain` below is the wake-up
+        try:
+            ref.tell(message)
+        finally:
+            self.drain()
+
     def drain(self) -> None:
         """Run every ready actor until nothing is left (bounded), then flush what they gathered."""
-        self._wake_scheduled = True  # whatever gets ready meanwhile is handled below
         self._told = 0
+        ready, flushes = self._ready, self._flushes
+        if not ready and not flushes:  # a batch of receivers has drained before the wake-up that it had asked for
+            self._wake_scheduled = False
+            return
+        self._wake_scheduled = True  # whatever gets ready meanwhile is handled below
         pace = self.pace
         is_within = pace.since_s  # of a receiver that asks
         pace.since_s = perf_counter()
-        ready, flushes = self._ready, self._flushes
         outer = getattr(Runtime._spawning, "runtime", None)
         Runtime._spawning.runtime = self
         self.in_turn = True

@@ -136,10 +136,15 @@ class Consumer:
             record = self._ask_within(within, binding, head, key, expects, future, given_s)
         if self._router.has_interceptors:
             self._router.intercept_ask(packet, key, future)
+        runtime = self._runtime
         try:
-            self._actor.tell(record)
-            if get_ident() == self._runtime.thread_ident:
-                self._runtime.drain_batch()
+            if get_ident() != runtime.thread_ident:
+                self._actor.tell(record)
+            elif runtime.is_quiet and not runtime.in_turn:
+                runtime.tell_at_once(self._actor, record)
+            else:
+                self._actor.tell(record)
+                runtime.drain_batch()
         except (ActorDeadError, InboxFullError) as error:
             fail(record, _not_taken(packet, binding, error))
         return future

@@ -92,6 +92,7 @@ class TcpConnection(asyncio.Protocol):
         self.received_bytes += len(data)
         if self._ref is not None and (bodies or parser.error is not None):
             byte_count, self._counted_bytes = self.received_bytes - self._counted_bytes, self.received_bytes
+            self._runtime.is_quiet = len(bodies) == 1
             self._runtime.deliver(self._ref, Received(bodies, byte_count, parser.error))
 
     def eof_received(self) -> bool:

@@ -166,11 +166,19 @@ class MsgpackCodec:
     # --- inside
 
     def _attachment(self, number: Any, fields: Any) -> Attachment:
-        if number == 0 and type(fields) is list and len(fields) == 2:  # the answers that we write, for speed
-            client, signal_id = fields
-            are_ints = type(client) is type(signal_id) is type(number) is int
-            if are_ints and client == CLIENT_ANSWER and 0 < signal_id <= MAX_SIGNAL_ID:
-                return SignalAttachment(client, signal_id)
+        if type(number) is int and number == 0 and type(fields) is list:  # what we write ourselves, for speed
+            count = len(fields)
+            if count == 2:
+                client, signal_id = fields
+                are_ints = type(client) is type(signal_id) is int
+                if are_ints and client == CLIENT_ANSWER and 0 < signal_id <= MAX_SIGNAL_ID:
+                    return SignalAttachment(client, signal_id)
+            elif count == 5:
+                client, signal_id, lane, timestamp, remaining_ms = fields
+                are_ints = type(client) is type(signal_id) is type(lane) is type(timestamp) is type(remaining_ms) is int
+                is_right = are_ints and client in CLIENT_CODES and 0 < signal_id <= MAX_SIGNAL_ID
+                if is_right and -0x8000_0000 <= lane <= 0x7FFF_FFFF:
+                    return SignalAttachment(client, signal_id, lane, timestamp, remaining_ms)
         if type(number) is not int or number not in self._attachments:
             raise MismatchError(f"unknown attachment id {_shown(number)}")
         attachment: Attachment = self._attachments[number](fields)
