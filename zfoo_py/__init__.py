@@ -37,6 +37,8 @@ from zfoo_py.log import disable_logging, enable_logging
 from zfoo_py.net.session import Session
 from zfoo_py.node import Node
 from zfoo_py.protocol.common import Error, Message
+from zfoo_py.protocol.frozen_map import FrozenMap
+from zfoo_py.protocol.java_types import Byte, Double, Float, Int, Long, Short, Wire
 from zfoo_py.protocol.packet import Ask, Packet, PacketTable, ProtocolModule
 from zfoo_py.router.answer import Answer
 from zfoo_py.router.call import Call
@@ -55,20 +57,26 @@ __all__ = [
     "BackpressureError",
     "BalancerError",
     "BlockingCallError",
+    "Byte",
     "Call",
     "CallError",
     "ConfigError",
     "DeclarationError",
     "DecodeError",
+    "Double",
     "EncodeError",
     "Error",
+    "Float",
     "ForkedError",
     "FrameError",
+    "FrozenMap",
     "HelloError",
     "IllegalTransitionError",
     "InboxFullError",
+    "Int",
     "Interceptor",
     "LocalProtocolError",
+    "Long",
     "Message",
     "MissingKeyError",
     "NoProviderError",
@@ -85,8 +93,10 @@ __all__ = [
     "RemoteProtocolError",
     "Session",
     "SessionClosedError",
+    "Short",
     "UnexpectedPacketError",
     "UnmappedPacketError",
+    "Wire",
     "ZfooError",
     "disable_logging",
     "enable_logging",

@@ -15,6 +15,8 @@ import pytest
 
 from zfoo_py.errors import PacketError
 from zfoo_py.protocol.field_types import MAX_TYPE_DEPTH, SUPPORTED, FieldType, read_fields, read_with_nested
+from zfoo_py.protocol.frozen_map import FrozenMap
+from zfoo_py.protocol.java_types import Byte, Width, Wire
 from zfoo_py.protocol.packet import Ask, Packet
 
 T = TypeVar("T")
@@ -59,6 +61,11 @@ def read(annotation, scope=None):
         (Point, FieldType("packet", packet=Point), "Point"),
         (list[int], FieldType("list", (Int,)), "list[int]"),
         (set[str], FieldType("set", (Str,)), "set[str]"),
+        (frozenset[str], FieldType("frozenset", (Str,)), "frozenset[str]"),
+        (FrozenMap[str, int], FieldType("map", (Str, Int)), "FrozenMap[str, int]"),
+        (Byte, FieldType("int", width="byte"), "Byte"),
+        (list[Byte | None], FieldType("list", (FieldType("int", nullable=True, width="byte"),)), "list[Byte | None]"),
+        (Annotated[Byte, Wire(name="b")], FieldType("int", width="byte", wire=Wire(name="b")), "Byte"),
         (dict[str, int], FieldType("dict", (Str, Int)), "dict[str, int]"),
         (tuple[int, str], FieldType("tuple", (Int, Str)), "tuple[int, str]"),
         (tuple[int, ...], FieldType("series", (Int,)), "tuple[int, ...]"),
@@ -92,7 +99,8 @@ def test_supported(annotation, expected, text):
         complex,
         bytearray,
         memoryview,
-        frozenset[int],
+        Annotated[str, Width("int")],
+        list[Annotated[int, Wire(compatible=1)]],
         None,
         type,
         Color,
@@ -237,3 +245,41 @@ class TestNested:
 
         found = read_with_nested(packet_with(set[Knot]), Packet, {"Knot": Knot}, "here.py:5")
         assert Knot in found
+
+
+def java_class(**fields):
+    required = [(name, kind) for name, (kind, *default) in fields.items() if not default]
+    given = [(name, kind, default[0]) for name, (kind, *default) in fields.items() if default]
+    return msgspec.defstruct("Made", [*required, *given], bases=(Packet,), module=__name__)
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({"user_id": (int,), "userId": (int,)}, "user_id and userId have the same name for Java peers"),
+        ({"a": (int,), "b": (Annotated[int, Wire(name="a")],)}, "a and b have the same name"),
+        ({"a": (Annotated[int, Wire(compatible=3)],), "b": (Annotated[int, Wire(compatible=3)],)}, "compatible=3"),
+        ({"a": (Annotated[int, Wire(java=False)],)}, "a is not for Java peers, so it needs a default"),
+    ],
+)
+def test_what_java_peers_could_not_tell_apart(fields, text):
+    with pytest.raises(PacketError, match=text):
+        read_fields(java_class(**fields), Packet, {}, "here.py:5")
+
+
+def test_what_java_peers_can_tell_apart():
+    fields = {
+        "user_id": (int,),
+        "b": (Annotated[int, Wire(compatible=-1)],),
+        "c": (Annotated[int, Wire(compatible=1)],),
+        "userId": (Annotated[int, Wire(java=False)], 0),
+    }
+    assert list(read_fields(java_class(**fields), Packet, {}, "")) == list(fields)
+
+
+@pytest.mark.parametrize(
+    "annotation", [frozenset[list[int]], FrozenMap[list[int], int], set[FrozenMap[int, list[int]]]]
+)
+def test_frozen_containers_hash_only_if_what_is_in_them_does(annotation):
+    with pytest.raises(PacketError, match="cannot be hashed"):
+        read_with_nested(packet_with(annotation), Packet, {}, "here.py:5")

@@ -13,6 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zfoo_py.protocol.field_types import read_fields
+from zfoo_py.protocol.frozen_map import FrozenMap
+from zfoo_py.protocol.java_types import Byte, Float, Int, Long
 from zfoo_py.protocol.msgpack_codec import _unpack_array_keys
 from zfoo_py.protocol.packet import Packet
 from zfoo_py.protocol.plan import MismatchError, Plans
@@ -268,7 +270,12 @@ def mutations(draw, tree):
         (list[str], ("a",), r"Made.f0: expected list\[str\], got tuple"),
         (list[str], ["a", 5], r"Made.f0 \(an element\): expected str, got int"),
         (set[int], {1, "a"}, r"Made.f0 \(an element\): expected int, got str"),
-        (set[int], frozenset({1}), r"Made.f0: expected set\[int\], got frozenset"),
+        (set[int], "ab", r"Made.f0: expected set\[int\], got str"),
+        (set[int], {1: 2}, r"Made.f0: expected set\[int\], got dict"),
+        (Byte, 128, "Made.f0: 128 is out of range: Byte is -128 to 127"),
+        (Int, -(1 << 31) - 1, "Made.f0: -2147483649 is out of range: Int is -2147483648 to 2147483647"),
+        (Long, 1 << 99, "Made.f0: a number of more than 70 bits is out of range: Long is -.*"),
+        (Float, 3.5e38, "Made.f0: a Float cannot hold a number as large as this"),
         (dict[str, int], {5: 5}, r"Made.f0 \(a key\): expected str, got int"),
         (dict[str, list[int]], {"a": [None]}, r"Made.f0 \(a value\) \(an element\): expected int, got None"),
         (tuple[int, str], (1, "a", 2), r"Made.f0: expected tuple\[int, str\], got tuple of length 3"),
@@ -406,3 +413,24 @@ def test_plans_are_made_once_and_from_any_thread():
         thread.join()
     assert found == [Tree("a")] * 8
     assert shared.of(Tree) is shared.of(Tree)
+
+
+@pytest.mark.parametrize("value", [[3, 1, 2], (3, 1, 2), iter([3, 1, 2]), {3: 0, 1: 0, 2: 0}.keys()])
+def test_a_set_is_any_iterable_written_in_its_order(value):
+    made, plan = plan_of(set[int])
+    assert list(plan.flatten(made(value))[0]) == [3, 1, 2]
+
+
+def test_a_frozen_map_is_written_as_pairs():
+    made, plan = plan_of(FrozenMap[int, set[int]])
+    for value in (FrozenMap({1: {2}, 3: set()}), {1: {2}, 3: set()}):
+        assert plan.flatten(made(value)) == (((1, [2]), (3, [])),)
+    assert plan.build([[[1, [2]], [3, []]]]) == made(FrozenMap({1: {2}, 3: set()}))
+    with pytest.raises(MismatchError, match="a pair"):
+        plan.build([[[1, [2], 4]]])
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan"), 3.4028234663852886e38, 10**38])
+def test_a_float_of_32_bits_may_be_infinite(value):
+    made, plan = plan_of(Float)
+    assert plan.flatten(made(value))[0] is value

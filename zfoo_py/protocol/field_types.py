@@ -1,6 +1,7 @@
 """The types that a field of a packet may have, read from the annotations of its class.
 
-Both codecs know exactly these; everything else is refused where the packet is declared, not when it is sent.
+The codecs know exactly these (Java has no ``tuple[A, B]``); everything else is refused where the packet is declared,
+not when it is sent.
 """
 
 from __future__ import annotations
@@ -9,22 +10,37 @@ import sys
 import types
 import typing
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from zfoo_py.errors import PacketError
+from zfoo_py.protocol.frozen_map import FrozenMap
+from zfoo_py.protocol.java_types import Width, Wire, wire_name
 
 __all__ = ["KEY_KINDS", "SUPPORTED", "FieldType", "Fields", "read_fields", "read_with_nested", "type_argument"]
 
 SUPPORTED = (
-    "bool, int, float, str, bytes, a packet class, list[T], set[T], dict[K, V], tuple[A, B], tuple[T, ...], "
-    "and any of these with `| None`"
+    "bool, int, float, str, bytes, Byte, Short, Int, Long, Float, Double, a packet class, list[T], set[T], "
+    "frozenset[T], dict[K, V], FrozenMap[K, V], tuple[A, B], tuple[T, ...], and any of these with `| None`"
 )
 _SCALARS: dict[Any, str] = {bool: "bool", int: "int", float: "float", str: "str", bytes: "bytes"}
 # How many types stand in the brackets; tuple is read apart.
-_CONTAINERS: dict[Any, tuple[str, int]] = {list: ("list", 1), set: ("set", 1), dict: ("dict", 2)}
-_EXAMPLES = {list: "list[str]", set: "set[str]", dict: "dict[str, int]", tuple: "tuple[str, ...]"}
+_CONTAINERS: dict[Any, tuple[str, int]] = {
+    list: ("list", 1),
+    set: ("set", 1),
+    frozenset: ("frozenset", 1),
+    dict: ("dict", 2),
+    FrozenMap: ("map", 2),
+}
+_EXAMPLES = {
+    list: "list[str]",
+    set: "set[str]",
+    frozenset: "frozenset[str]",
+    dict: "dict[str, int]",
+    FrozenMap: "FrozenMap[str, int]",
+    tuple: "tuple[str, ...]",
+}
 # Deeper types would pass the limit of nested loops in one Python function (20), in which plan.py writes them.
 MAX_TYPE_DEPTH = 16
 # Kinds of a field that `balance_by` may name: what is a key of the balancers as it stands.
@@ -35,17 +51,21 @@ class FieldType(msgspec.Struct, frozen=True):
     """One type.
 
     Attributes:
-        kind: "bool", "int", "float", "str", "bytes", "packet", "list", "set", "dict", "tuple" (fixed length) or
-            "series" (``tuple[T, ...]``).
+        kind: "bool", "int", "float", "str", "bytes", "packet", "list", "set", "frozenset", "dict", "map"
+            (`FrozenMap`), "tuple" (fixed length) or "series" (``tuple[T, ...]``).
         items: element types: one of a list, set or series, key and value of a dict, each of a tuple.
         packet: the class of a packet.
         nullable: whether None is a value too.
+        width: of a number, Java's name of its type where one is given; "" is as many bits as the codec has.
+        wire: what a field is to Java peers, where that is given.
     """
 
     kind: str
     items: tuple[FieldType, ...] = ()
     packet: type[Any] | None = None
     nullable: bool = False
+    width: str = ""
+    wire: Wire | None = None
 
     @property
     def text(self) -> str:
@@ -56,8 +76,11 @@ class FieldType(msgspec.Struct, frozen=True):
             name = f"tuple[{self.items[0].text}, ...]"
         elif self.kind == "tuple":
             name = f"tuple[{', '.join(item.text for item in self.items) or '()'}]"
+        elif self.width:
+            name = self.width.capitalize()
         else:
-            name = f"{self.kind}[{', '.join(item.text for item in self.items)}]" if self.items else self.kind
+            name = "FrozenMap" if self.kind == "map" else self.kind
+            name = f"{name}[{', '.join(item.text for item in self.items)}]" if self.items else name
         return f"{name} | None" if self.nullable else name
 
     @property
@@ -115,12 +138,14 @@ def read_fields(packet_class: type[Any], base: type[Any], scope: Mapping[str, ob
     fields: dict[str, FieldType] = {}
     for field in packet_class.__struct_fields__:
         try:
-            fields[field] = kind = _parse(hints[field], base)
+            fields[field] = kind = _parse_field(hints[field], base)
             if kind.depth > MAX_TYPE_DEPTH:
                 raise _UnsupportedError(kind.text, f"more than {MAX_TYPE_DEPTH} containers within one another")  # noqa: TRY301
         except _UnsupportedError as error:
             why = error.why or f"{error.name} is not supported"
             raise PacketError(f"field {name}.{field} ({where}): {why}; a field may be {SUPPORTED}") from None
+    if fault := _wire_fault(packet_class, fields):
+        raise PacketError(f"{name} ({where}): {fault}")
     return fields
 
 
@@ -189,9 +214,50 @@ def _argument(packet_class: type[Any], generic: type[Any]) -> object:
     return None
 
 
+def _parse_field(annotation: object, base: type[Any]) -> FieldType:
+    """Read a field's whole annotation, in which there may be a `Wire`."""
+    if typing.get_origin(annotation) is not Annotated:
+        return _parse(annotation, base)
+    inner, *notes = typing.get_args(annotation)
+    wires = [note for note in notes if isinstance(note, Wire)]
+    others = tuple(note for note in notes if not isinstance(note, Wire))
+    if len(wires) > 1:
+        raise _UnsupportedError(annotation, "it has more than one Wire(...)")
+    kind = _parse(Annotated[(inner, *others)] if others else inner, base)  # type: ignore[arg-type]
+    return msgspec.structs.replace(kind, wire=wires[0]) if wires else kind
+
+
+def _wire_fault(packet_class: type[Any], fields: Fields) -> str:
+    """Return what keeps Java peers from telling the fields of a class apart, or ""."""
+    names: dict[str, str] = {}
+    orders: dict[int, str] = {}
+    required = set(_required(packet_class))
+    for field, kind in fields.items():
+        wire = kind.wire or Wire()
+        if not wire.java:
+            if field in required:
+                return f"{field} is not for Java peers, so it needs a default"
+            continue
+        other = names.setdefault(wire.name or wire_name(field), field)
+        if other != field:
+            return f"{other} and {field} have the same name for Java peers: give one a Wire(name=...)"
+        if wire.compatible is not None and (other := orders.setdefault(wire.compatible, field)) != field:
+            return f"{other} and {field} have the same compatible={wire.compatible}: each needs a number of its own"
+    return ""
+
+
+def _required(packet_class: type[Any]) -> Iterator[str]:
+    """Yield the fields without default."""
+    fields, defaults = packet_class.__struct_fields__, packet_class.__struct_defaults__
+    yield from fields[: len(fields) - len(defaults)]
+    for field, default in zip(fields[len(fields) - len(defaults) :], defaults, strict=True):
+        if default is msgspec.NODEFAULT:
+            yield field
+
+
 def _parse(annotation: object, base: type[Any]) -> FieldType:
-    if annotation in _SCALARS:
-        return FieldType(_SCALARS[annotation])
+    if annotation in _SCALARS or typing.get_origin(annotation) is Annotated:
+        return _parse_scalar(annotation)
     if isinstance(annotation, type) and not typing.get_origin(annotation) and issubclass(annotation, base):
         if annotation is base:
             raise _UnsupportedError(annotation, f"{annotation.__name__} has no fields: name a class derived from it")
@@ -215,6 +281,17 @@ def _parse(annotation: object, base: type[Any]) -> FieldType:
     raise _UnsupportedError(annotation)
 
 
+def _parse_scalar(annotation: Any) -> FieldType:
+    if typing.get_origin(annotation) is not Annotated:
+        return FieldType(_SCALARS[annotation])
+    inner, *notes = typing.get_args(annotation)
+    if inner not in {int, float} or len(notes) != 1 or not isinstance(notes[0], Width):
+        raise _UnsupportedError(
+            annotation, f"{annotation} says more than a type; Wire(...) stands in a field's own Annotated[...]"
+        )
+    return FieldType(_SCALARS[inner], width=notes[0].name)
+
+
 def _parse_union(annotation: object, args: tuple[Any, ...], base: type[Any]) -> FieldType:
     others = [arg for arg in args if arg is not types.NoneType]
     if len(others) != 1 or len(others) == len(args):
@@ -224,7 +301,7 @@ def _parse_union(annotation: object, args: tuple[Any, ...], base: type[Any]) -> 
 
 def _unhashable(kind: FieldType, found: Mapping[type[Any], Fields]) -> str:
     """Return the text of the first element or key type that cannot be hashed, or ""."""
-    if kind.kind in {"set", "dict"} and not _is_hashable(kind.items[0], found, set()):
+    if kind.kind in {"set", "frozenset", "dict", "map"} and not _is_hashable(kind.items[0], found, set()):
         return kind.items[0].text
     return next(filter(None, (_unhashable(item, found) for item in kind.items)), "")
 

@@ -5,7 +5,8 @@ down: a packet of four fields takes 0.3 µs each way where ``msgspec.convert`` t
 accept in strict mode (tests/protocol/test_plan.py proves it), and name class and field of what they refuse.
 
 * `Plan.flatten` takes a packet apart. Values must be of the declared types as a type checker sees it, except: a bool
-  is no int, and a packet must be of exactly the declared class. An int may stand for a float and is sent as given.
+  is no int, and a packet must be of exactly the declared class. An int may stand for a float and is sent as given; a
+  set may be any iterable but a str, bytes or a map, and is sent in its order. A `Byte` and the like must be in range.
 * `Plan.build` makes the packet from what msgpack unpacked; arrays are lists, or tuples in the key of a map. Missing
   trailing fields get their defaults; fields beyond the declared ones are a newer peer's, and ignored.
 """
@@ -18,6 +19,8 @@ from typing import Any
 import msgspec
 
 from zfoo_py.protocol.field_types import Fields, FieldType
+from zfoo_py.protocol.frozen_map import FrozenMap
+from zfoo_py.protocol.java_types import MAX_FLOAT, RANGES
 
 __all__ = ["MismatchError", "Plan", "Plans"]
 
@@ -28,13 +31,14 @@ _EXACT: dict[type[Any], Callable[[Any], Any]] = {
     str: str.__str__,
     bytes: lambda value: bytes.__getitem__(value, slice(None)),
     list: list,
-    set: set,
     dict: dict,
     tuple: tuple,
 }
 # Kind → name of the type, where they differ: in a packet, and in what msgpack unpacks.
-_PYTHON_TYPE = {"series": "tuple"}
-_ARRIVES_AS = {"set": "list", "tuple": "list", "series": "list"}
+_PYTHON_TYPE = {"series": "tuple", "map": "FrozenMap"}
+_ARRIVES_AS = dict.fromkeys(("set", "frozenset", "tuple", "series", "map"), "list")
+# Kinds of which the elements must hash: in a set, and in the key of a map.
+_SETS = frozenset({"set", "frozenset"})
 
 
 class MismatchError(ValueError):
@@ -140,7 +144,7 @@ class _Code:
     def __init__(self, nested: Mapping[type[Any], Plan], **names: object) -> None:
         self._nested = nested
         self._count = 0
-        self._names: dict[str, object] = {"exact": _exact, "as_list": _as_list, "refused": _refused, **names}
+        self._names: dict[str, object] = {**_HELPERS, **names}
 
     def function(self, argument: str, lines: list[str]) -> Callable[[Any], Any]:
         """Compile a function of one argument."""
@@ -163,11 +167,17 @@ class _Code:
         test = f"type({value}) is not {wanted}"
         if kind.kind == "float":
             test += f" and type({value}) is not int"
-        lines = [f"if {test}:", f"    {value} = exact({where!r}, {kind.text!r}, {wanted}, {value})"]
+        exact = f"in_order({where!r}, {kind.text!r}, {value})"
+        if kind.kind not in _SETS:
+            exact = f"exact({where!r}, {kind.text!r}, {wanted}, {value})"
+        lines = [f"if {test}:", f"    {value} = {exact}"]
+        lines += _range_check(kind, value, where)
         lines += self._items(self.flatten, kind, value, where, changes=not _packs_as_is(kind.items))
         if kind.kind == "set" and _packs_as_is(kind.items):
             lines.append(f"{value} = list({value})")
-        elif kind.kind == "series" and not _packs_as_is(kind.items):
+        elif kind.kind == "map":
+            lines.append(f"{value} = tuple({value}.items())")
+        elif kind.kind == "frozenset" or (kind.kind == "series" and not _packs_as_is(kind.items)):
             lines.append(f"{value} = tuple({value})")  # it may be the key of a dict
         return lines
 
@@ -181,14 +191,17 @@ class _Code:
         refusal = _refusal(kind, value, where)
         if kind.kind == "float":
             other = [f"if type({value}) is not int:", f"    {refusal}", f"{value} = float({value})"]
-            return [f"if type({value}) is not float:", *_indented(other)]
+            return [f"if type({value}) is not float:", *_indented(other), *_range_check(kind, value, where)]
         lines = [f"if type({value}) is not {_ARRIVES_AS.get(kind.kind, kind.kind)}:"]
-        if kind.kind in {"tuple", "series"}:  # only they can be the key of a map
+        if _ARRIVES_AS.get(kind.kind) and kind.kind != "set":  # only they can be the key of a map
             lines.append(f"    {value} = as_list({where!r}, {kind.text!r}, {value})")
         else:
             lines.append(f"    {refusal}")
+        if kind.kind == "map":
+            lines.append(f"{value} = as_pairs({where!r}, {kind.text!r}, {value})")
+        lines += _range_check(kind, value, where)
         lines += self._items(self.build, kind, value, where, changes=not _unpacks_as_is(kind.items))
-        if kind.kind in {"set", "series"}:
+        if kind.kind in {"set", "frozenset", "series", "map"}:
             lines.append(f"{value} = {_PYTHON_TYPE.get(kind.kind, kind.kind)}({value})")
         elif kind.kind == "tuple" and _unpacks_as_is(kind.items):
             lines.append(f"{value} = tuple({value})")
@@ -215,9 +228,10 @@ class _Code:
         if not kind.items:
             return []
         new, key, item = self._name("n"), self._name("k"), self._name("i")
-        if kind.kind == "dict":
+        if kind.kind in {"dict", "map"}:
             lines = step(kind.items[0], key, f"{where} (a key)") + step(kind.items[1], item, f"{where} (a value)")
-            head, empty, keep = f"for {key}, {item} in {value}.items():", "{}", f"{new}[{key}] = {item}"
+            items = value if kind.kind == "map" and step == self.build else f"{value}.items()"
+            head, empty, keep = f"for {key}, {item} in {items}:", "{}", f"{new}[{key}] = {item}"
         else:
             lines = step(kind.items[0], item, f"{where} (an element)")
             head, empty, keep = f"for {item} in {value}:", "[]", f"{new}.append({item})"
@@ -236,12 +250,13 @@ class _Code:
 
 def _packs_as_is(items: Iterable[FieldType]) -> bool:
     """Whether msgpack packs values of all these types without help."""
-    return all(item.kind not in {"packet", "set"} and _packs_as_is(item.items) for item in items)
+    changed = {"packet", "set", "frozenset", "map"}
+    return all(item.kind not in changed and _packs_as_is(item.items) for item in items)
 
 
 def _unpacks_as_is(items: Iterable[FieldType]) -> bool:
     """Whether what msgpack unpacks is, once checked, the value itself (an int may stand for a float)."""
-    changed = {"packet", "set", "tuple", "series", "float"}
+    changed = {"packet", "set", "frozenset", "map", "tuple", "series", "float"}
     return all(item.kind not in changed and _unpacks_as_is(item.items) for item in items)
 
 
@@ -255,6 +270,19 @@ def _tuple(names: list[str]) -> str:
 
 def _indented(lines: Iterable[str]) -> list[str]:
     return [f"    {line}" for line in lines]
+
+
+def _range_check(kind: FieldType, value: str, where: str) -> list[str]:
+    """Write: refuse a number that Java's type cannot hold. A plain int or float is as wide as the codec has it."""
+    if kind.width in RANGES:
+        low, high = RANGES[kind.width]
+        return [f"if not {low} <= {value} <= {high}:", f"    raise out_of_range({where!r}, {kind.text!r}, {value})"]
+    if kind.width == "float":
+        return [
+            f"if not -{MAX_FLOAT} <= {value} <= {MAX_FLOAT} and {value} - {value} == 0:",  # neither infinite nor NaN
+            f"    raise out_of_range({where!r}, {kind.text!r}, {value})",
+        ]
+    return []
 
 
 def _refusal(kind: FieldType, value: str, where: str) -> str:
@@ -273,10 +301,27 @@ def _refused(where: str, expected: str, value: object) -> MismatchError:
     return MismatchError(f"{where}: expected {expected}, got {got}{length}")
 
 
+def _out_of_range(where: str, expected: str, value: float) -> MismatchError:
+    if expected in {"Float", "Double"}:
+        return MismatchError(f"{where}: a {expected} cannot hold a number as large as this")
+    low, high = RANGES[expected.lower()]
+    shown = value if -(1 << 70) < value < 1 << 70 else "a number of more than 70 bits"
+    return MismatchError(f"{where}: {shown} is out of range: {expected} is {low} to {high}")
+
+
+def _in_order(where: str, expected: str, value: Any) -> list[Any]:
+    """Return what was given for a set, in its order."""
+    if isinstance(value, Iterable) and not isinstance(value, str | bytes | bytearray | memoryview | Mapping):
+        return list(value)
+    raise _refused(where, expected, value)
+
+
 def _exact(where: str, expected: str, wanted: type[Any], value: Any) -> Any:
     """Return a subclass's value as the declared type."""
     if wanted is float and isinstance(value, int):
         wanted = int
+    if wanted in {dict, FrozenMap} and isinstance(value, dict | FrozenMap):
+        return dict(value)  # each may stand for the other
     if not isinstance(value, wanted) or isinstance(value, bool):
         raise _refused(where, expected, value)
     return _EXACT[wanted](value)
@@ -289,3 +334,23 @@ def _as_list(where: str, expected: str, value: Any) -> list[Any]:
     if type(value) is not list:
         raise _refused(where, expected, value)
     return value
+
+
+def _as_pairs(where: str, expected: str, value: list[Any]) -> list[Any]:
+    """Return an array of [key, value], checked."""
+    for pair in value:
+        if type(pair) not in {list, tuple} or len(pair) != 2:
+            raise _refused(f"{where} (a pair)", expected, pair)
+    return value
+
+
+# What the functions made may name.
+_HELPERS: dict[str, object] = {
+    "FrozenMap": FrozenMap,
+    "as_list": _as_list,
+    "as_pairs": _as_pairs,
+    "exact": _exact,
+    "in_order": _in_order,
+    "out_of_range": _out_of_range,
+    "refused": _refused,
+}
