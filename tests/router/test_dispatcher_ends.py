@@ -150,6 +150,38 @@ def test_blocking_calls_that_wait_at_the_stop_never_begin_and_are_refused():
     asyncio.run(main())
 
 
+def test_what_expires_in_the_queue_of_the_workers_never_begins():
+    """The only worker is at another call until its time is over."""
+
+    async def main():
+        began, go_on, ran = threading.Event(), threading.Event(), []
+
+        @packet_receiver
+        def blocks(session: Any, ask: VisitAsk) -> VisitAnswer:
+            ran.append(ask.text)
+            began.set()
+            go_on.wait(HANG_S)
+            return VisitAnswer(ask.text)
+
+        async with RouterWorld(blocks, workers=1) as world:
+            peer = world.peer()
+            peer.receive(
+                peer.ask_frame(VisitAsk("first"), 1, remaining_ms=60_000),
+                peer.ask_frame(VisitAsk("late"), 2, remaining_ms=100),
+                peer.ask_frame(VisitAsk("in time"), 3, remaining_ms=60_000),
+            )
+            await asyncio.to_thread(began.wait, HANG_S)
+            world.clock.advance(0.2)
+            go_on.set()
+            answers = dict(await world.answers(peer, 3))
+            assert (answers[1], answers[3]) == (VisitAnswer("first"), VisitAnswer("in time"))
+            assert answers[2].code == ErrorCode.EXPIRED
+            assert ran == ["first", "in time"]
+            assert (world.router.expired, peer.actor.intake.in_work) == (1, 0)
+
+    asyncio.run(main())
+
+
 def test_what_is_cancelled_before_its_turn_never_runs():
     """The ask and its Cancel come in one chunk; nothing is answered, and it is counted."""
 

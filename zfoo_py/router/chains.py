@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["MAX_CHAIN", "Trail", "extended", "lane_cycle", "line_of", "notice_before_s", "workers_cycle"]
+__all__ = ["MAX_CHAIN", "Trail", "drop_notice", "extended", "lane_cycle", "line_of", "notice_before_s", "workers_cycle"]
 
 # Asks that a chain holds; of a longer one the oldest are forgotten. Deeper nesting would take a second of round trips
 # for one ask, and 32 lines of 128 characters are 4 KB, the size of a batch of frames.
@@ -43,6 +43,12 @@ class Trail:
         self.chain = chain
         self.line = line
         self.notice: Any = None
+
+
+def drop_notice(trail: Trail | None) -> None:
+    """Forget the timer: the call begins, or never will."""
+    if trail is not None and trail.notice is not None:
+        trail.notice.cancel()
 
 
 def line_of(node: str, number: int, packet: str) -> str:

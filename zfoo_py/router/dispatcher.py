@@ -23,13 +23,13 @@ from zfoo_py.router.admission import Admission
 from zfoo_py.router.begun import Begun
 from zfoo_py.router.call import Call
 from zfoo_py.router.cancels import Cancels
-from zfoo_py.router.chains import notice_before_s
+from zfoo_py.router.chains import drop_notice, notice_before_s
 from zfoo_py.router.cycles import Cycles
 from zfoo_py.router.drivers import Drivers
 from zfoo_py.router.hooks import Hooks
 from zfoo_py.router.lanes import Lanes, lane_of_session
 from zfoo_py.router.shedding import Drainage
-from zfoo_py.router.worker_actor import WorkQueue
+from zfoo_py.router.worker_actor import TooLateError, WorkQueue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -317,6 +317,11 @@ class Dispatcher:
 
     def _work_ended(self, call: Call, value: Any, error: BaseException | None) -> None:
         self._begun.remove(call)
+        if error.__class__ is TooLateError:
+            if self._hooks and call.session is not None:
+                self._hooks.after_receive(call.session, call.packet, error)
+            self._too_late(call)
+            return
         self.cancelled += call.is_cancelled
         self._call_ended(call, value, error)
 
@@ -383,7 +388,7 @@ class Dispatcher:
             following = self._lanes.release(call.lane, call)
             if following is not None:
                 following.holds_lane = True
-                _cancel_notice(following)
+                drop_notice(following.trail)
                 self._ready.appendleft(following)
         session_lane = call.session_lane
         if session_lane is not None:
@@ -480,7 +485,7 @@ class Dispatcher:
 
     def _drop_all(self, calls: list[Call]) -> None:
         for call in calls:
-            _cancel_notice(call)
+            drop_notice(call.trail)
             self._drop(call)
 
     def _drop(self, call: Call) -> None:
@@ -489,8 +494,3 @@ class Dispatcher:
             call.outcome.settle(error=ZfooError(f"{call.receiver.where} did not run: the node has stopped"))
         else:
             self._refuse_call(call, refusals.stopped())
-
-
-def _cancel_notice(call: Call) -> None:
-    if call.trail is not None and call.trail.notice is not None:
-        call.trail.notice.cancel()

@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 
     from zfoo_py.actor import ActorRef, Runtime
 
-__all__ = ["WorkQueue", "WorkerActor"]
+__all__ = ["TooLateError", "WorkQueue", "WorkerActor"]
+
+
+class TooLateError(Exception):
+    """A call's time was over before a worker could begin it."""
 
 
 class WorkerActor(ThreadActor):
@@ -39,6 +43,9 @@ class WorkerActor(ThreadActor):
         del message
         work = self._work
         while (call := work.take()) is not None:
+            if call.deadline_s <= work.time():  # it waited here until its asker gave up
+                work.done(call, None, TooLateError())
+                continue
             self.call = call
             try:
                 value = copy_context().run(_run, call)
@@ -83,6 +90,7 @@ class WorkQueue:
         batch_done: Callable[[], None],
     ) -> None:
         self._runtime = runtime
+        self.time = runtime.time
         self._workers = workers
         self._limit = limit
         self._finished = finished
