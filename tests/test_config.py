@@ -106,6 +106,7 @@ def test_the_limits_are_the_documented_ones():
         "max_pending_asks": 100_000,
         "max_in_work_per_session": 1024,
         "max_in_work": 65_536,
+        "max_waiting_per_lane": 4096,
         "inbox_limit_messages": 100_000,
         "workers": 8,
         "slow_turn_ms": 100.0,

@@ -140,6 +140,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     # 64 busy sessions fill the node's share, and one greedy session cannot.
     max_in_work_per_session: int = 1024
     max_in_work: int = 65_536
+    # Behind the packet that holds a lane: at 0.7 ms each, the last of so many just begins within the ask timeout.
+    max_waiting_per_lane: int = 4096
     # A second's work at 100,000 turns/s: a longer queue only delays the refusal.
     inbox_limit_messages: int = 100_000
     # `def` receivers wait rather than compute (the GIL sees to that): more than cores, few enough to read in a dump.

@@ -452,5 +452,3 @@ async def _goodbyes(served: list[SessionActor]) -> None:
     for actor in served:
         if actor.unsent_bytes():
             await actor.ended
-
-

@@ -50,6 +50,7 @@ _OF_NODE: Final = (
     ("shed", ("router", "shed"), "counter", "Asks refused because they would have begun too late."),
     ("refused_draining", ("router", "refused_draining"), "counter", "Asks refused because this node stops."),
     ("ready", ("router", "ready"), "gauge", "Packets that wait for their coroutine to begin."),
+    ("longest_lane", ("router", "longest_lane"), "gauge", "Packets that wait for the busiest lane."),
     ("waiting_for_workers", ("router", "waiting_for_workers"), "gauge", "Packets that wait for a worker thread."),
     ("receiver_failures", ("router", "receiver_failures"), "counter", "Receivers that raised."),
     ("undelivered", ("undelivered",), "counter", "Packets sent one way that could not be delivered."),

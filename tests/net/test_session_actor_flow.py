@@ -11,8 +11,7 @@ from tests.support.sessions import PROVIDER, World, chunk
 from zfoo_py.actor import Abort
 from zfoo_py.errors import AskTimeoutError, BackpressureError, SessionClosedError
 from zfoo_py.net import messages as m
-from zfoo_py.net.heartbeat import SIGN_BYTES
-from zfoo_py.protocol.common import Draining, Heartbeat, Ping, Pong
+from zfoo_py.protocol.common import Draining, Ping, Pong
 
 # --- the peer reads too slowly
 
@@ -120,11 +119,44 @@ def test_reading_is_paused_at_the_bound_and_resumed_at_half_of_it():
         assert calls == []
         session.receive(session.one_way(VisitNote("n")), session.one_way(VisitNote("one more of the chunk")))
         assert calls == ["pause_reading"]
-        assert len(world.received) == 5
-        session.tell(m.Finished(), m.Reply(1, world.codec.encode(VisitAnswer("a")), finishes=True))
+        assert len(world.received) == session.actor.intake.in_work == 4  # exactly, also within a chunk
+        session.tell(m.Finished())
+        assert (calls, len(world.received)) == (["pause_reading"], 4)
+        session.tell(m.Reply(1, world.codec.encode(VisitAnswer("a")), finishes=True))
+        assert (len(world.received), session.actor.intake.in_work) == (5, 3)
+        assert world.received[-1][1] == VisitNote("one more of the chunk")
         assert calls == ["pause_reading"]
         session.tell(m.Finished())
         assert calls == ["pause_reading", "resume_reading"]
+
+
+def test_answers_and_signs_of_life_pass_by_the_packets_that_are_held():
+    with World(max_in_work_per_session=1) as world:
+        session = world.up("client")
+        call = session.ask()
+        [signal_id] = session.signal_ids()
+        notes = [session.one_way(VisitNote(f"{n}")) for n in range(3)]
+        session.receive(*notes, session.one_way(Ping()), session.answer_frame(signal_id))
+        assert call.answer.result() == VisitAnswer("!")
+        assert session.packets() == [Pong(0)]
+        for _ in range(3):
+            session.tell(m.Finished())
+        assert [packet.text for _, packet, _ in world.received] == ["0", "1", "2"]
+        assert session.actor.intake.is_reading
+
+
+@pytest.mark.parametrize(("side", "asks", "pauses"), [("server", 0, True), ("server", 1, False), ("client", 0, False)])
+def test_a_node_that_does_not_read_its_answers_is_not_read_unless_we_wait_for_its_own(side, asks, pauses):
+    """Two nodes that both read nothing would wait for each other."""
+    with World() as world:
+        session = world.up(side)
+        for _ in range(asks):
+            session.ask()
+        session.connection.calls.clear()
+        session.pause()
+        assert (session.connection.calls == ["pause_reading"]) is pauses
+        session.resume()
+        assert session.actor.intake.is_reading
 
 
 def test_what_is_not_taken_is_not_in_work():
@@ -135,141 +167,6 @@ def test_what_is_not_taken_is_not_in_work():
         session.receive(*(session.one_way(VisitNote("n")) for _ in range(10)))
         assert session.connection.calls == []
         assert session.actor.intake.in_work == 0
-
-
-# --- silence
-
-
-def beats(world, session, seconds, step_s=0.5):
-    """Let time pass in steps; return when, from now, the session asked for a sign of life, and when it closed."""
-    start_s, asked, ended = world.clock.time(), [], None
-    for _ in range(int(seconds / step_s)):
-        world.clock.advance(step_s)
-        if any(isinstance(packet, Ping) for packet in session.packets()):
-            asked.append(world.clock.time() - start_s)
-        if ended is None and not session.ref.is_alive():
-            ended = world.clock.time() - start_s
-    return asked, ended
-
-
-def test_silence_is_asked_about_once_and_then_the_session_ends():
-    with World(heartbeat_interval_s=5.0, heartbeat_timeout_s=5.0, ask_timeout_s=1000.0) as world:
-        session = world.up()
-        call = session.ask()
-        session.written()
-        asked, ended = beats(world, session, 20)
-        assert len(asked) == 1
-        assert ended is not None
-        assert ended <= 10.0, "the configuration promises interval + timeout"
-        assert asked[0] <= 5.0
-        assert "abort" in session.connection.calls
-        assert isinstance(call.answer.exception(), SessionClosedError)
-        assert call.answer.exception().may_have_run
-        down = world.registry.of(m.ProviderDown, m.SessionDown)
-        assert [type(fact) for fact in down] == [m.ProviderDown, m.SessionDown]
-        assert "silent" in world.warnings[0]
-        assert world.clock.pending() == 0
-
-
-@pytest.mark.parametrize("offset_s", [0.0, 0.1, 2.6, 4.9])
-def test_the_promise_holds_whenever_the_last_frame_came(offset_s):
-    with World(heartbeat_interval_s=5.0, heartbeat_timeout_s=5.0) as world:
-        session = world.up()
-        for _ in range(7):
-            world.clock.advance(1.0)
-            session.receive(session.one_way(Heartbeat()))
-        world.clock.advance(offset_s)
-        session.receive(session.one_way(Heartbeat()))
-        _, ended = beats(world, session, 20, 0.05)
-        assert ended is not None
-        assert ended <= 10.01
-
-
-def test_any_frame_is_a_sign_of_life():
-    with World(heartbeat_interval_s=5.0, heartbeat_timeout_s=5.0) as world:
-        session = world.up("server")
-        for _ in range(30):
-            world.clock.advance(2.0)
-            session.receive(session.one_way(VisitNote("n")))
-        assert session.ref.is_alive()
-        assert set(session.packets()) <= {Ping()}  # for the latency
-
-
-def test_a_frame_that_takes_long_is_no_silence():
-    with World(heartbeat_interval_s=5.0, heartbeat_timeout_s=5.0) as world:
-        session = world.up("server")
-        for _ in range(60):
-            world.clock.advance(1.0)
-            session.connection.received_bytes += SIGN_BYTES  # of a frame that is not complete
-        assert session.ref.is_alive()
-        _, ended = beats(world, session, 20)
-        assert ended is not None
-
-
-def test_a_byte_now_and_then_is_silence():
-    """Else whoever says one each second would hold a connection, and what it has begun, for ever."""
-    with World(heartbeat_interval_s=5.0, heartbeat_timeout_s=5.0) as world:
-        session = world.up("server")
-        for _ in range(11):
-            world.clock.advance(1.0)
-            session.connection.received_bytes += 1
-        assert not session.ref.is_alive()
-
-
-def test_latency_is_measured_and_reported():
-    with World(heartbeat_interval_s=4.0, heartbeat_timeout_s=5.0) as world:
-        session = world.up("server")
-        world.clock.advance(2.0)
-        assert session.packets() == [Ping()]
-        world.clock.advance(0.125)
-        session.receive(session.one_way(Pong(0)))
-        world.clock.advance(1.0)
-        assert [report.latency_ms for report in world.registry.of(m.CountersReport)][-1] == 125.0
-
-
-def test_a_peer_that_takes_nothing_is_closed_although_it_speaks():
-    with World(heartbeat_interval_s=5.0, heartbeat_timeout_s=5.0) as world:
-        session = world.up("server")
-        session.pause()
-        seconds = 0
-        while session.ref.is_alive() and seconds < 30:
-            seconds += 1
-            world.clock.advance(1.0)
-            session.connection.received_bytes += SIGN_BYTES
-        assert seconds <= 15
-        assert "abort" in session.connection.calls
-        assert "has read nothing for 10.0 s" in world.warnings[0]
-
-
-def test_who_does_not_read_says_that_it_lives():
-    with World(heartbeat_interval_s=5.0, heartbeat_timeout_s=5.0, max_in_work_per_session=1) as world:
-        session = world.up("server")
-        session.receive(session.one_way(VisitNote("long work")))
-        world.clock.advance(5.0)
-        assert session.packets() == [Heartbeat()] * 2
-
-
-def test_a_peer_that_answers_the_ping_lives():
-    with World(heartbeat_interval_s=5.0, heartbeat_timeout_s=5.0) as world:
-        session, pings = world.up("server"), 0
-        for _ in range(100):
-            world.clock.advance(1.0)
-            for packet in session.packets():
-                assert packet == Ping()
-                pings += 1
-                session.receive(session.one_way(Pong(0)))
-        assert session.ref.is_alive()
-        assert pings > 5
-
-
-def test_silence_while_we_do_not_read_is_our_own_doing():
-    with World(heartbeat_interval_s=5.0, heartbeat_timeout_s=5.0, max_in_work_per_session=1) as world:
-        session = world.up("server")
-        session.receive(session.one_way(VisitNote("long work")))
-        asked, ended = beats(world, session, 60)
-        assert (asked, ended) == ([], None)
-        session.tell(m.Finished())
-        assert beats(world, session, 60)[1] is not None
 
 
 # --- the end

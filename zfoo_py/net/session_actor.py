@@ -148,6 +148,8 @@ class SessionActor(LoopActor):
             handler = _BUILT_IN.get(packet.__class__)
             if handler is not None:
                 handler(self, packet)
+            elif not self.intake.is_reading:  # the rest of the chunk at which reading paused
+                self.intake.held.append((binding, packet, attachment))
             elif self._env.receive(self.session, binding, packet, attachment):
                 intake = self.intake
                 intake.in_work += 1
@@ -309,8 +311,20 @@ class SessionActor(LoopActor):
             self._read_again()
 
     def _read_again(self) -> None:
-        if not (self.session.kind == "client" and self._connection.is_full):
-            self.intake.resume()
+        intake = self.intake
+        if intake.has_room() and not self._is_deaf():
+            for held in intake.take_held():
+                intake.in_work += self._env.receive(self.session, *held)
+            intake.resume()
+
+    def _is_deaf(self) -> bool:
+        """Return whether the peer does not read its answers, so that it is to get no more of them.
+
+        Not where asks of ours wait on this session: two nodes that both read nothing would wait for each other.
+        """
+        if not self._connection.is_full:
+            return False
+        return self.session.kind == "client" or (self.session.side == "server" and not len(self._pending))
 
     # --- deadlines, and asks that nobody waits for any more
 
@@ -348,7 +362,7 @@ class SessionActor(LoopActor):
 
     def _write_paused(self, _: m.WritePaused) -> None:
         self.session.writable = False
-        if self.session.kind == "client":  # it does not read its answers; two nodes would wait for each other so
+        if self._is_deaf():
             self.intake.pause()
 
     def _write_resumed(self, _: m.WriteResumed) -> None:

@@ -126,8 +126,9 @@ class Dispatcher:
         return self._work.at_work()
 
     def waiting(self) -> dict[str, int]:
-        """Return how many packets wait to begin: on the loop, and for worker threads. On the loop's thread."""
-        return {"ready": len(self._ready), "waiting_for_workers": len(self._work)}
+        """Return how many packets wait to begin: on the loop, for threads, for the busiest lane. On the loop."""
+        ready, for_workers = len(self._ready), len(self._work)
+        return {"ready": ready, "waiting_for_workers": for_workers, "longest_lane": self._lanes.longest()}
 
     # --- from the sessions
 
@@ -220,8 +221,8 @@ class Dispatcher:
         """The tripwire: what arrives is meant for another service type than those this node provides."""
         self.misrouted += 1
         error = refusals.misrouted(module, self._provided)
-        peer = session.node_id or session.peer
-        rate_limited(f"misroute {session.node_id}", f"{name} of {peer} is misrouted: {error.message}")
+        text = f"{name} of {session.node_id or session.peer} is misrouted: {error.message}"
+        rate_limited(f"misroute {session.node_id}", text)
         self._refuse(session, signal_id, error)
 
     def _refuse(self, session: Session, signal_id: int, error: Error) -> None:
@@ -261,6 +262,10 @@ class Dispatcher:
         """Let a call wait, unless it would wait for itself; whoever asked in a receiver hears in time who held it."""
         if call.deadline_s <= self.time():  # else what was cancelled when it was ready would wait for the lane
             self._too_late(call)
+            return
+        waiting = self._lanes.waiting(lane)
+        if waiting >= self._limits.max_waiting_per_lane and call.session is not None:  # own work: whoever makes it
+            self._refuse_and_end(call, refusals.lane_full(lane, waiting))
             return
         if call.trail is not None:
             cycle = self._cycles.in_lane(call, holders)
@@ -400,9 +405,8 @@ class Dispatcher:
 
     def _batch_done(self) -> None:
         """Send what a batch of receivers has answered, in the same callback of the loop."""
-        waiting = len(self._ready)
-        self._starts.note(self._queued - waiting, waiting, self.time())
-        if waiting:
+        self._starts.note(self._queued - len(self._ready), len(self._ready), self.time())
+        if self._ready:
             self._wake()
         if not self._runtime.in_turn:
             self._runtime.drain()

@@ -127,6 +127,15 @@ class Lanes(Generic[W]):
                 held.waiting = deque(work for work in held.waiting if not is_meant(work))
         return dropped
 
+    def waiting(self, lane: int) -> int:
+        """Return how many wait behind a lane."""
+        held = self._held.get(lane)
+        return len(held.waiting) if held is not None else 0
+
+    def longest(self) -> int:
+        """Return how many wait behind the lane with the most. O(held lanes)."""
+        return max((len(held.waiting) for held in self._held.values()), default=0)
+
     def take_waiting(self) -> list[W]:
         """Remove and return all that waits, for the end of the node. O(n)."""
         waiting = [work for held in self._held.values() for work in held.waiting]

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "expired",
     "expired_in_lane",
+    "lane_full",
     "lane_is_held",
     "misrouted",
     "name_of",
@@ -48,6 +49,11 @@ def misrouted(module: str, provided: Iterable[tuple[str, str]]) -> Error:
 def workers_full() -> Error:
     """As many calls wait for a worker thread as may."""
     return Error(ErrorCode.OVERLOADED, "the queue of this node's worker threads is full")
+
+
+def lane_full(lane: int, waiting: int) -> Error:
+    """As many packets wait for its lane as may."""
+    return Error(ErrorCode.OVERLOADED, f"{waiting} packets wait for lane {lane} on this node")
 
 
 def expired() -> Error:
