@@ -266,7 +266,7 @@ async def circle(node: Any, packet: Any) -> str:
     "O9",
     "10,000 asks with 100 ms to go, in one session, at a provider whose 4 workers take 50 ms for each; "
     "100 at once, each 20 ms",
-    "lateness p99 ≤ 50 ms; ≤ 0.1 % of those that get no answer handed to a receiver after their deadline (10 ms on the way allowed)",
+    "lateness p99 ≤ 50 ms; ≤ 0.1 % of those that get no answer handed over after their deadline (and 10 ms on the way)",
 )
 async def expired(stage: Stage) -> Figure:
     """O9."""
