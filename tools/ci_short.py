@@ -30,6 +30,8 @@ from tools.stranger import LIMIT_S, FailedError, SkippedError, Stranger, check, 
 
 ROOT: Final = bootstrap.ROOT
 SOAK_S: Final = 30  # long enough for three crashes of providers, short beside the limit
+# Of samples/drill: without those that wait for heartbeats, Hellos or restarts.
+DRILL_ROWS: Final = "F1,F10,F11,O1,O2,O4,O8,O9,O10,H1,H3,H7,M3,D3,D6,D7,D8"
 # As sitecustomize.py: writes down each program that tools/bootstrap.py starts, and when.
 NOTES: Final = """
 import json, os, sys, time
@@ -195,6 +197,18 @@ def soak(stranger: Stranger) -> str:
     return f"{SOAK_S} s"
 
 
+def drill(stranger: Stranger) -> str:
+    """The rows of the failure card that need no default time-out."""
+    if not (stranger.clone / "samples" / "drill").is_dir():
+        raise SkippedError("there is no samples/drill")
+    command = ("python3", "tools/bootstrap.py", "drill", "--short", "--json", "--only", DRILL_ROWS)
+    said = stranger.run(*command, cwd=stranger.clone)
+    rows = json.loads(said[said.index("[") :])
+    red = [row for row in rows if not row["passed"]]
+    check(not red, f"rows of the failure card are red: {red}")
+    return ", ".join(row["id"] for row in rows)
+
+
 def clean(stranger: Stranger) -> str:
     """Nothing of all this left a file that git would see."""
     left = stranger.run("git", "status", "--porcelain", cwd=stranger.clone)
@@ -212,6 +226,7 @@ STEPS: Final[tuple[Callable[[Stranger], str], ...]] = (
     quick_start,
     newest_python,
     soak,
+    drill,
     clean,
 )
 

@@ -69,6 +69,7 @@ class Flood:
         self._order = order
         self._ends: Counter[str] = Counter()
         self._refused_ms = array("d")
+        self._busy_ms = array("d")
         self._made = 0
         self._until_s = time.monotonic() + order.seconds if order.seconds else float("inf")
         self._task = asyncio.create_task(self._run(), name="flood")
@@ -84,20 +85,21 @@ class Flood:
                 return False
             self._made += 1
             key = f"flood-{self._made % order.keys}"
-            begun_s = time.monotonic()
+            begun = (time.monotonic(), time.thread_time())
             if order.note_every and not self._made % order.note_every:
                 future: Any = consumer.send(WorkNote(key))
             else:
                 future = consumer.async_ask(WorkAsk(key, order.how, order.work_s), timeout_s=order.timeout_s)
-            future.add_done_callback(partial(self._ended, key, begun_s))
+            future.add_done_callback(partial(self._ended, key, begun))
         return time.monotonic() < self._until_s
 
-    def _ended(self, key: str, begun_s: float, done: Any) -> None:
+    def _ended(self, key: str, begun: tuple[float, float], done: Any) -> None:
         error = done.exception()
         if error is not None:
             self._ends[type(error).__name__] += 1
             if type(error).__name__ in {"BackpressureError", "OverloadedError"}:
-                self._refused_ms.append((time.monotonic() - begun_s) * 1000)
+                self._refused_ms.append((time.monotonic() - begun[0]) * 1000)
+                self._busy_ms.append((time.thread_time() - begun[1]) * 1000)
         else:
             answer = done.result()
             self._ends["answered" if answer is None or answer.key == key else "crossed"] += 1
@@ -105,9 +107,10 @@ class Flood:
     def looked(self) -> Flooded:
         """Return what it has come to."""
         is_over = self._task.done()
-        refused_ms = percentile(self._refused_ms, 0.99) if is_over else 0.0  # sorting would hold the loop
+        # Sorting would hold the loop.
+        late_ms = [percentile(took_ms, 0.99) if is_over else 0.0 for took_ms in (self._refused_ms, self._busy_ms)]
         ends = dict(self._ends)
-        return Flooded(is_over, self._made, self._made - sum(ends.values()), ends, refused_ms)
+        return Flooded(is_over, self._made, self._made - sum(ends.values()), ends, *late_ms)
 
 
 class Crowd:
@@ -225,7 +228,7 @@ class Orders:
     @packet_receiver
     async def at_flood_look(self, _session: Session, _ask: FloodLookAsk) -> Flooded:
         """Say what the flood has come to."""
-        return self._flood.looked() if self._flood is not None else Flooded(True, 0, 0, {}, 0.0)
+        return self._flood.looked() if self._flood is not None else Flooded(True, 0, 0, {}, 0.0, 0.0)
 
     @packet_receiver
     async def at_clock(self, _session: Session, ask: ClockAsk) -> Answered:

@@ -124,7 +124,7 @@ class FloodAsk(Ask[Answered]):
 class Flooded(Packet):
     """What the flood has come to: how each ask ended, by the error's class or "answered" or "crossed".
 
-    `refused_ms`: of those that were refused, the time below which 99 % were.
+    Of those that were refused, 99 % were so within `refused_ms`, and within `busy_ms` of this process' own work.
     """
 
     is_over: bool
@@ -132,6 +132,7 @@ class Flooded(Packet):
     open: int
     ends: dict[str, int]
     refused_ms: float
+    busy_ms: float
 
 
 @orders.packet(2106)

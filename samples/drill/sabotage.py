@@ -11,21 +11,27 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 from loguru import logger
 
-from zfoo_py import engine, fork_io
+from zfoo_py import fork_io
 from zfoo_py.actor import runtime
 from zfoo_py.actor.messages import CONTROL, SPECIAL
 from zfoo_py.consumer.connector_actor import ConnectorActor
 from zfoo_py.engine import Engine
 from zfoo_py.errors import DecodeError
+from zfoo_py.log import RateLimiter
 from zfoo_py.net import messages as m
 from zfoo_py.net import session_actor, tcp_io
+from zfoo_py.net.intake import Intake
 from zfoo_py.net.pending import Pending
 from zfoo_py.net.session_actor import SessionActor
 from zfoo_py.node import Node
+from zfoo_py.protocol.attachment import SignalAttachment
 from zfoo_py.protocol.framing import HEADER_BYTES, FrameParser
 from zfoo_py.protocol.msgpack_codec import MsgpackCodec
+from zfoo_py.router.cancels import Cancels
+from zfoo_py.router.cycles import Cycles
 from zfoo_py.router.dispatcher import Dispatcher
 from zfoo_py.supervisor import Supervisor
 
@@ -162,7 +168,7 @@ def _patient(patches: Patches) -> None:
 
 def _talkative(patches: Patches) -> None:
     """Each stranger gets its log line."""
-    patches.put(engine, "rate_limited", lambda _, text: logger.warning(text))
+    patches.put(RateLimiter, "log", lambda _, __, text, **___: logger.warning(text))
 
 
 # --- O
@@ -179,6 +185,35 @@ def _nothing_overtakes(patches: Patches) -> None:
         if kind == CONTROL:
             patches.put(_Entry(SPECIAL, message), "value", 0)
     patches.put(runtime, "MAX_TURNS_PER_WAKE", runtime.MAX_BURST)
+
+
+def _read_on(patches: Patches) -> None:
+    """A peer that takes nothing is read all the same."""
+    patches.put(Intake, "pause", _nothing)
+
+
+def _follow_circles(patches: Patches) -> None:
+    """Nobody looks whether an ask waits for itself."""
+    patches.put(Cycles, "in_lane", _nothing)
+    patches.put(Cycles, "in_workers", _nothing)
+
+
+def _no_deadlines(patches: Patches) -> None:
+    """A provider does not know when its askers give up."""
+    receive = Dispatcher.receive
+
+    def receive_for_ever(dispatcher: Dispatcher, session: Any, binding: Any, packet: Any, attachment: Any) -> bool:
+        if isinstance(attachment, SignalAttachment):
+            attachment = msgspec.structs.replace(attachment, remaining_ms=0)
+        return receive(dispatcher, session, binding, packet, attachment)
+
+    patches.put(Dispatcher, "receive", receive_for_ever)
+    _deaf_to_cancels(patches)
+
+
+def _deaf_to_cancels(patches: Patches) -> None:
+    """A provider does not hear that nobody waits any more."""
+    patches.put(Cancels, "take", _nothing)
 
 
 # --- M
@@ -256,6 +291,10 @@ SABOTAGES: dict[str, Callable[[Patches], None]] = {
     "H7": _talkative,
     "O1": _take_everything,
     "O2": _nothing_overtakes,
+    "O4": _read_on,
+    "O8": _follow_circles,
+    "O9": _no_deadlines,
+    "O10": _deaf_to_cancels,
     "M2": _never_expire,
     "M3": _keep_the_dead,
     "D1": _leave_at_once,

@@ -196,4 +196,4 @@ def test_the_steps_go_from_the_clone_to_what_it_left():
     names = [step.__name__ for step in ci_short.STEPS]
     assert (names[0], names[-1]) == ("clone", "clean")
     assert names.index("wheel") < names.index("install") < names.index("quick_start")
-    assert {"first_run", "without_network", "missing_extras", "newest_python", "soak"} < set(names)
+    assert {"first_run", "without_network", "missing_extras", "newest_python", "soak", "drill"} < set(names)

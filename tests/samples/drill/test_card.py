@@ -7,12 +7,6 @@ import json
 from samples.drill import __main__ as drill
 from samples.drill.card import FULL, ROWS, SHORT, Figure, Row, as_json, as_table, result_of
 
-# fmt: off
-WANTED = (
-    "F1", "F2", "F7", "F10", "F11", "O1", "O2", "O4", "O8", "O9", "H1", "H3", "H5", "H7", "M2", "M3", "D1", "D2", "D8",
-)
-# fmt: on
-
 
 async def nothing(_stage):
     return Figure("", passed=True)
