@@ -1,8 +1,9 @@
 """`make bench-growth`: what an ask on a cached key costs as things grow (P10).
 
 Providers 1 to 1,000, remembered keys 10 to 10^6, sessions at the server 10 to 10^4, the payload 32 bytes to 1 MiB. The
-sizes of one kind are measured in turn, round by round; one ask at a time for providers, because with more the same
-asks share ever fewer writes, which is the sockets' growth and not the balancer's; 256 outstanding for the others.
+sizes of one kind are measured in turn, round by round, as the processor time of asker and server together; one ask at a
+time for providers, because with more the same asks share ever fewer writes, which is the sockets' growth and not the
+balancer's; 256 outstanding for the others.
 """
 
 from __future__ import annotations
@@ -61,15 +62,15 @@ async def serve(count: int) -> None:
     await asyncio.Event().wait()
 
 
-async def with_providers(addresses: list[str], seconds: float) -> p.Row:
+async def with_providers(addresses: list[str], server: int, seconds: float) -> p.Row:
     async with p.consumer(addresses) as node:
         keys = range(4096)
         for key in keys:
             await node.consumer.async_ask(p.PartAsk(key), key=key)
-        return await p.measure(lambda n: node.consumer.async_ask(p.PartAsk(n), key=n & 4095), 1, seconds)
+        return await p.measure(lambda n: node.consumer.async_ask(p.PartAsk(n), key=n & 4095), 1, seconds, server)
 
 
-async def with_keys(address: str, count: int, seconds: float) -> p.Row:
+async def with_keys(address: str, server: int, count: int, seconds: float) -> p.Row:
     """Ask for keys in random order, all of them remembered."""
     async with p.consumer([address], max_cache_entries=2 * count) as node:
         ask = node.consumer.async_ask
@@ -77,14 +78,16 @@ async def with_keys(address: str, count: int, seconds: float) -> p.Row:
             await asyncio.gather(*(ask(p.PartAsk(key), key=key) for key in range(begin, min(begin + 1000, count))))
         order = random.Random(1)
         keys = [order.randrange(count) for _ in range(1 << 17)]
-        return await p.measure(lambda n: ask(p.PartAsk(n), key=keys[n & 0x1FFFF]), OUTSTANDING, seconds)
+        return await p.measure(lambda n: ask(p.PartAsk(n), key=keys[n & 0x1FFFF]), OUTSTANDING, seconds, server)
 
 
-async def with_payload(address: str, size: int, seconds: float) -> p.Row:
+async def with_payload(address: str, server: int, size: int, seconds: float) -> p.Row:
     outstanding = max(4, min(OUTSTANDING, (1 << 20) // size))
     body = random.Random(1).randbytes(size)
     async with p.consumer([address], max_frame_bytes=4 << 20, outbox_limit_bytes=64 << 20) as node:
-        return await p.measure(lambda n: node.consumer.async_ask(p.PartAsk(n, body), key=7), outstanding, seconds)
+        return await p.measure(
+            lambda n: node.consumer.async_ask(p.PartAsk(n, body), key=7), outstanding, seconds, server
+        )
 
 
 async def hold(address: str, count: int) -> None:
@@ -103,32 +106,39 @@ def rounds_of(options: argparse.Namespace) -> dict[str, dict[str, list[p.Row]]]:
 
     def add(title: str, size: str, row: p.Row) -> None:
         found.setdefault(title, {}).setdefault(size, []).append(row)
-        print(f"  {title} {size}: {row['us']:.1f} µs", file=sys.stderr, flush=True)
+        print(f"  {title} {size}: {row['cpu_us']:.1f} µs", file=sys.stderr, flush=True)
 
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     with ExitStack() as stack:
         only = set(options.only.split(",")) if options.only else {"providers", "keys", "sessions", "payload"}
-        one: str = stack.enter_context(p.served("growth.py", "1"))["addresses"][0]
-        many: dict[int, list[str]] = {}
+
+        def provider(*words: str) -> dict[str, Any]:
+            return stack.enter_context(p.served("growth.py", *words))
+
+        one = provider("1")
+        many: dict[int, dict[str, Any]] = {}
         if "providers" in only:
-            many = {size: stack.enter_context(p.served("growth.py", str(size)))["addresses"] for size in PROVIDERS}
-        held: dict[int, str] = {}
+            many = {size: provider(str(size)) for size in PROVIDERS}
+        held: dict[int, dict[str, Any]] = {}
         for size in SESSIONS if "sessions" in only else ():
             if size + 200 > most:
                 print(f"  sessions {size}: left out, this process may open {most} descriptors", file=sys.stderr)
                 continue
-            held[size] = stack.enter_context(p.served("growth.py", "1"))["addresses"][0]
-            stack.enter_context(p.served("growth.py", "hold", held[size], str(size)))
+            held[size] = provider("1")
+            provider("hold", held[size]["addresses"][0], str(size))
+        address, pid = one["addresses"][0], one["pid"]
         for number in range(options.rounds):
             print(f"round {number + 1} of {options.rounds}", file=sys.stderr)
-            for size, addresses in many.items():
-                add("providers", f"{size:,}", p.run(with_providers(addresses, options.seconds)))
+            for size, server in many.items():
+                row = p.run(with_providers(server["addresses"], server["pid"], options.seconds))
+                add("providers", f"{size:,}", row)
             for size in KEYS if "keys" in only else ():
-                add("remembered keys", f"{size:,}", p.run(with_keys(one, size, options.seconds)))
-            for size, address in held.items():
-                add("sessions", f"{size:,}", p.run(with_keys(address, 1000, options.seconds)))
+                add("remembered keys", f"{size:,}", p.run(with_keys(address, pid, size, options.seconds)))
+            for size, server in held.items():
+                row = p.run(with_keys(server["addresses"][0], server["pid"], 1000, options.seconds))
+                add("sessions", f"{size:,}", row)
             for size in PAYLOADS if "payload" in only else ():
-                add("payload, bytes", f"{size:,}", p.run(with_payload(one, size, options.seconds)))
+                add("payload, bytes", f"{size:,}", p.run(with_payload(address, pid, size, options.seconds)))
     return found
 
 
@@ -154,9 +164,9 @@ def main() -> None:
     panels: dict[str, dict[str, Any]] = {}
     for title, sizes in found.items():
         first = next(iter(sizes.values()))
-        panels[title] = {size: p.over_rounds(rows, "us") for size, rows in sizes.items()}
+        panels[title] = {size: p.over_rounds(rows, "cpu_us") for size, rows in sizes.items()}
         for size, rows in sizes.items():
-            ratios = [p.Row(ratio=row["us"] / other["us"]) for row, other in zip(rows, first, strict=True)]
+            ratios = [p.Row(ratio=row["cpu_us"] / other["cpu_us"]) for row, other in zip(rows, first, strict=True)]
             line = f"{title:16} {size:>10}  {p.text_of(panels[title][size])} µs an ask"
             print(f"{line}, {p.text_of(p.over_rounds(ratios, 'ratio'), 2)} x the first")
     print(f"medians (least-greatest) of {options.rounds} rounds; P10: within 1.20 x the first, but for the payload")

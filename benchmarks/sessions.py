@@ -21,7 +21,7 @@ import psutil
 
 from zfoo_py import Node, Session, packet_receiver
 from zfoo_py.protocol.attachment import CLIENT_KEYED
-from zfoo_py.protocol.common import Hello
+from zfoo_py.protocol.common import Heartbeat, Hello
 from zfoo_py.protocol.msgpack_codec import MsgpackCodec
 
 # Connections opened at the same time: fewer than a listener's backlog.
@@ -72,9 +72,12 @@ class Peer(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self.unread += data
         while len(self.unread) >= 4 and len(self.unread) >= (end := 4 + int.from_bytes(self.unread[:4], "big")):
+            is_awaited = self.unread[5:8] in AWAITED
             self.unread = self.unread[end:]
-            if self.waiting is not None and not self.waiting.done():
+            if is_awaited and self.waiting is not None and not self.waiting.done():
                 self.waiting.set_result(None)
+            elif not is_awaited:  # a sign of life, which wants one back
+                self.transport.write(HEARTBEAT)
 
     def connection_lost(self, exc: Exception | None) -> None:
         del exc
@@ -89,6 +92,9 @@ class Peer(asyncio.Protocol):
 
 codec = MsgpackCodec()
 HELLO = codec.one_way_frame(codec.encode(Hello(1, "node", "peer")), None)
+HEARTBEAT = codec.one_way_frame(codec.encode(Heartbeat()), None)
+# Where a frame has its packet's protocol id: what a peer waits for.
+AWAITED = (HELLO[5:8], codec.encode(p.PartAnswer(0))[1:4])
 
 
 def ask_frame(number: int) -> bytes:
@@ -158,7 +164,8 @@ async def one_round(options: argparse.Namespace) -> p.Row:
             for number in range(2000):
                 await node.consumer.async_ask(p.PartAsk(number), key=number)
             before = await figures()
-            holder = stack.enter_context(p.served("sessions.py", "hold", server["address"], str(options.idle)))
+            words = ("hold", server["address"], str(options.idle))
+            holder = await asyncio.to_thread(stack.enter_context, p.served("sessions.py", *words))
             held = await figures()
             peers = await opened(server["address"], options.busy)
             row = p.Row(

@@ -100,8 +100,9 @@ WORKS = {"one by one": _one_by_one, "256 outstanding": _at_once}
 
 
 def _name(code: CodeType) -> str:
-    where = "plan" if code.co_filename == "<string>" else Path(code.co_filename).relative_to(ROOT).as_posix()
-    return f"{where}:{code.co_firstlineno} {code.co_qualname}"
+    if code.co_filename == "<string>":
+        return f"compiled by protocol/plan.py: {'flatten' if code.co_varnames[0] == 'packet' else 'build'}"
+    return f"{Path(code.co_filename).relative_to(ROOT).as_posix()}:{code.co_firstlineno} {code.co_qualname}"
 
 
 async def _measure(by_function: dict[str, dict[str, float]] | None) -> dict[str, dict[str, float]]:
@@ -128,7 +129,9 @@ async def _measure(by_function: dict[str, dict[str, float]] | None) -> dict[str,
             finally:
                 sys.setprofile(None)
             if by_function is not None:
-                by_function[name] = {_name(code): count / COUNTED for code, count in counter.by_function.items()}
+                rows = by_function[name] = defaultdict(float)
+                for code, count in counter.by_function.items():
+                    rows[_name(code)] += count / COUNTED
             found[name] = {
                 "instructions": round(sum(counter.by_function.values()) / COUNTED, 1),
                 "calls": round(counter.calls / COUNTED, 1),
