@@ -6,8 +6,10 @@ import asyncio
 
 import pytest
 
-from samples.registry.__main__ import SHORT, play
-from samples.registry.rows import ROWS
+pytest.importorskip("psutil", reason="needs the packages of `make test-zookeeper`")
+
+from samples.registry.__main__ import SHORT, play  # noqa: E402 - they import psutil
+from samples.registry.rows import ROWS  # noqa: E402
 
 
 @pytest.mark.timeout(120)
