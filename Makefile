@@ -3,7 +3,7 @@
 PYTHON ?= python3
 ARGS ?=
 
-.PHONY: help install cluster test check bench bench-ring bench-growth bench-sessions bench-kinds soak drill ci-short
+.PHONY: help install cluster test test-zookeeper check bench bench-ring bench-growth bench-sessions bench-kinds soak drill drill-zookeeper ci-short
 help:
 	@$(PYTHON) tools/bootstrap.py --help
 install:
@@ -12,6 +12,8 @@ cluster:
 	@$(PYTHON) tools/bootstrap.py cluster -- $(ARGS)
 test:
 	@$(PYTHON) tools/bootstrap.py test -- $(ARGS)
+test-zookeeper:
+	@$(PYTHON) tools/bootstrap.py test-zookeeper -- $(ARGS)
 check:
 	@$(PYTHON) tools/bootstrap.py check -- $(ARGS)
 bench:
@@ -28,5 +30,7 @@ soak:
 	@$(PYTHON) tools/bootstrap.py soak -- $(ARGS)
 drill:
 	@$(PYTHON) tools/bootstrap.py drill -- $(ARGS)
+drill-zookeeper:
+	@$(PYTHON) tools/bootstrap.py drill-zookeeper -- $(ARGS)
 ci-short:
 	@$(PYTHON) tools/bootstrap.py ci-short -- $(ARGS)

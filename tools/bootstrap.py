@@ -3,8 +3,8 @@
 
     python3 tools/bootstrap.py cluster --json        the same as: make cluster ARGS="--json"
 
-Targets: install, cluster, test, check, bench, bench-ring, bench-growth, bench-sessions, bench-kinds, soak, drill,
-ci-short. What follows the target goes to its program.
+Targets: install, cluster, test, test-zookeeper, check, bench, bench-ring, bench-growth, bench-sessions, bench-kinds,
+soak, drill, drill-zookeeper, ci-short. What follows the target goes to its program.
 
 Standard library only. This file parses and runs on Python 3.8, so that a machine with an old Python gets a
 sentence instead of a SyntaxError. The project itself needs Python 3.11 or newer: this interpreter if it is,
@@ -39,6 +39,7 @@ TARGETS: Dict[str, Tuple[str, ...]] = {
     "install": ("tests", "lint", "bench", "story", "plot", *EXTRAS),
     "cluster": ("story",),
     "test": ("tests", "story", *EXTRAS),
+    "test-zookeeper": ("tests", "bench", "zookeeper"),
     "check": ("tests", "lint", "bench", "story", "plot", *EXTRAS),  # mypy reads whatever is imported anywhere
     "bench": ("bench",),
     "bench-ring": ("bench",),
@@ -47,6 +48,7 @@ TARGETS: Dict[str, Tuple[str, ...]] = {
     "bench-kinds": ("bench",),
     "soak": ("bench",),
     "drill": ("bench",),
+    "drill-zookeeper": ("bench", "zookeeper"),
     "ci-short": (),
 }
 # Programs that a person watches: paths given to them are meant from where the person stands, and they draw with
@@ -300,8 +302,14 @@ def install(environment: Environment, target: str, groups: Sequence[str]) -> Non
 def groups_of(target: str, args: Sequence[str]) -> Tuple[str, ...]:
     """Return the groups and extras that a target needs with these arguments."""
     draws = target in PROGRAMS and any(arg.split("=")[0] == "--plot" for arg in args)
+    zookeeper = target == "cluster" and any("zookeeper" in arg for arg in args)
     compares = target == "bench" and "--peers" in args
-    return TARGETS[target] + (("plot",) if draws else ()) + (("peers",) if compares else ())
+    return (
+        TARGETS[target]
+        + (("plot",) if draws else ())
+        + (("peers",) if compares else ())
+        + (("zookeeper",) if zookeeper else ())
+    )
 
 
 def commands(environment: Environment, target: str, args: Sequence[str]) -> List[List[str]]:
@@ -316,6 +324,7 @@ def commands(environment: Environment, target: str, args: Sequence[str]) -> List
         "install": [],
         "cluster": [[python, "-m", "samples.cluster", *args]],
         "test": [[python, "-m", "pytest", *args]],
+        "test-zookeeper": [[python, "-m", "pytest", "tests/zookeeper", *args]],
         "check": [
             tool("ruff", "check"),
             tool("ruff", "format", "--check"),
@@ -330,6 +339,7 @@ def commands(environment: Environment, target: str, args: Sequence[str]) -> List
         "bench-kinds": [[python, str(root / "benchmarks" / "kinds.py"), *args]],
         "soak": [[python, "-m", "samples.soak", *args]],
         "drill": [[python, "-m", "samples.drill", *args]],
+        "drill-zookeeper": [[python, "-m", "samples.registry", *args]],
         "ci-short": [[python, "-m", "tools.ci_short", *args]],
     }
     return programs[target]
@@ -338,6 +348,8 @@ def commands(environment: Environment, target: str, args: Sequence[str]) -> List
 def run(environment: Environment, target: str, args: Sequence[str]) -> int:
     """Run a target and return its exit code."""
     todo = commands(environment, target, args)
+    if target == "test-zookeeper":
+        os.environ.setdefault("TEST_ZOOKEEPER", "1")  # tests/zookeeper/conftest.py
     if target not in PROGRAMS:
         os.chdir(str(environment.root))
     if len(todo) == 1 and os.name != "nt":

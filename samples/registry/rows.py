@@ -15,7 +15,9 @@ from samples.drill.packets import MODULES, TABLE
 from samples.drill.stage import Members, until
 from samples.registry.stage import Eye, RegistryStage, expire
 from zfoo_py import Node, SessionClosedError
+from zfoo_py.consumer.messages import Target
 from zfoo_py.events import SessionActive
+from zfoo_py.testing.proxy import Direction
 from zfoo_py.testing.zookeeper import free_ports
 
 __all__ = ["ROWS"]
@@ -27,6 +29,7 @@ Y1_BACK_S = 2.0
 Y2_JOINED_S = 5.0
 Y3_BACK_S = 10.0
 Y4_BACK_S = 5.0
+CUTS: tuple[Direction, Direction] = ("in", "out")
 Y7_CONVERGED_S = 5.0
 Y7_PROVIDERS = 200
 Y7_CONNECTS_PER_S = 50
@@ -213,9 +216,9 @@ async def partitions(stage: RegistryStage) -> Figure:
     eye = await stage.eye()
     figures, passed = [], True
     for what, proxy in (("consumer", my_way), ("provider", p1_way)):
-        for direction in ("in", "out"):
+        for direction in CUTS:
             async with Load(node) as load:
-                proxy.drop(direction)  # type: ignore[arg-type]
+                proxy.drop(direction)
                 await asyncio.sleep(1.5 * times.session_s)
                 proxy.heal()
                 await asyncio.sleep(times.load_s)
@@ -236,7 +239,7 @@ async def partitions(stage: RegistryStage) -> Figure:
 
 @row(
     "Y6",
-    "malformed, huge (to 900 kB), duplicate names and unknown data among the providers, again and again for {down_s:g} s",
+    "malformed, huge (to 900 kB), duplicate names and unknown data, written again and again for {down_s:g} s",
     "0 crashes; 0 failed asks; ≤ 1 log line per node and minute",
 )
 async def strange(stage: RegistryStage) -> Figure:
@@ -287,8 +290,14 @@ async def crowd(stage: RegistryStage) -> Figure:
     opened: list[float] = []
     node.events.subscribe(SessionActive, lambda _: opened.append(time.monotonic()))
     connector: Any = node._engine.connector.actor  # type: ignore[union-attr]  # noqa: SLF001
-    dial, dialled = connector._open, []  # noqa: SLF001
-    connector._open = lambda target: (dialled.append(time.monotonic()), dial(target))  # noqa: SLF001
+    dialled: list[float] = []
+    dial = connector._open  # noqa: SLF001
+
+    def count_and_dial(target: Target) -> None:
+        dialled.append(time.monotonic())
+        dial(target)
+
+    connector._open = count_and_dial  # noqa: SLF001
     nodes = [
         Node(
             id=f"q{number}",
@@ -307,6 +316,7 @@ async def crowd(stage: RegistryStage) -> Figure:
         registered_s = time.monotonic() - start_s
         converged_s = await until(lambda: len(members.now) == Y7_PROVIDERS + 3, 30.0) - start_s
         await asyncio.sleep(1.0)
+        connector._open = dial  # noqa: SLF001 - what comes now is their end
     finally:
         for one in nodes:
             await one.stop()

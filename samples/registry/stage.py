@@ -14,6 +14,8 @@ from zfoo_py.discovery_config import DiscoveryConfig
 from zfoo_py.testing.zookeeper import ZooKeeperServer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from samples.drill.card import Scale
     from zfoo_py import Node
 
@@ -47,10 +49,12 @@ class Eye:
     async def open(cls, address: str) -> Self:
         """Connect."""
         loop = asyncio.get_running_loop()
-        config = DiscoveryConfig(kind="zookeeper", address=address)
-        eye = cls(
-            KazooLink(config, lambda call, *args: None if loop.is_closed() else loop.call_soon_threadsafe(call, *args))
-        )
+
+        def post(call: Callable[..., None], *args: Any) -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(call, *args)
+
+        eye = cls(KazooLink(DiscoveryConfig(kind="zookeeper", address=address), post))
         eye._link.start(eye._state, lambda *_: None)
         async with asyncio.timeout(10):
             await eye._is_connected.wait()

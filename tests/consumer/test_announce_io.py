@@ -29,4 +29,5 @@ def test_the_address_that_is_announced(listening, option, towards, announced):
 def test_without_discovery_it_is_some_address_that_is_not_every_interface(listening):
     found = asyncio.run(announced_address(listening, "", []))
     assert found.endswith(":9000")
-    assert not found.startswith(("0.0.0.0", "[::]"))
+    assert "0.0.0" not in found
+    assert "[::]" not in found

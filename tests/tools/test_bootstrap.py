@@ -14,7 +14,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "tools" / "bootstrap.py"
 BENCHMARKS = ("bench", "bench-ring", "bench-growth", "bench-sessions", "bench-kinds")
-TARGETS = ("install", "cluster", "test", "check", *BENCHMARKS, "soak", "drill", "ci-short")
+LATE = ("drill-zookeeper", "ci-short")
+TARGETS = ("install", "cluster", "test", "test-zookeeper", "check", *BENCHMARKS, "soak", "drill", *LATE)
 PYTHON = sys.executable  # the fixture `machine` hides it
 
 
@@ -100,6 +101,10 @@ def test_who_draws_gets_the_group_for_plots_too(bootstrap, target, args):
     assert "plot" not in bootstrap.groups_of("test", args)
 
 
+def test_the_cluster_on_zookeeper_gets_its_client(bootstrap):
+    assert bootstrap.groups_of("cluster", ["--discovery", "zookeeper"]) == ("story", "zookeeper")
+
+
 def test_who_compares_gets_the_peers(bootstrap):
     assert bootstrap.groups_of("bench", ["--peers", "--rounds", "1"]) == ("bench", "peers")
     assert bootstrap.groups_of("bench-ring", ["--peers"]) == ("bench",)
@@ -109,7 +114,8 @@ def test_ci_ends_with_the_tests():
     lines = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
     assert "set -euo pipefail" in lines
     made = [line.split()[1] for line in lines if line.startswith("make ")]
-    assert made == ["check", "ci-short", "test"]
+    assert made == ["check", "ci-short", "test-zookeeper", "test"]
+    assert "TEST_ZOOKEEPER=required" in "".join(lines), "there a missing server is a failure"
     assert all("</dev/null" in line for line in lines if line.startswith("make "))
     assert lines[-1].startswith("make test"), "so that the last line printed is pytest's"
 

@@ -94,7 +94,7 @@ class KazooLink:
     def __init__(self, config: DiscoveryConfig, post: Callable[..., None]) -> None:
         self._config = config
         self._post = post
-        self._acl = make_digest_acl(config.user, config.password, all=True) if config.user else None
+        self._acl = [make_digest_acl(config.user, config.password, all=True)] if config.user else None
         self._client: Any = None
         self._handler = _Handler(config.call_timeout_s)
 

@@ -30,7 +30,7 @@ __all__ = ["ZooKeeperServer", "ensemble", "free_ports", "why_missing"]
 # Where Debian and Ubuntu keep it; its manifest names the rest.
 JAR: Final = Path("/usr/share/java/zookeeper.jar")
 # Where another one is: a jar, or a class path.
-JAR_VARIABLE: Final = "ZFOO_TEST_ZOOKEEPER_JAR"
+JAR_VARIABLE: Final = "TEST_ZOOKEEPER_JAR"
 # A tick is the unit of ZooKeeper's times: sessions last 2 to 20 of them, here 1 to 10 s.
 TICK_MS: Final = 500
 # Java starts in about a second; ten times that on a machine that does three at once and much else.
