@@ -381,6 +381,8 @@ class Engine:
         """Leave discovery, refuse new asks, finish what is in work and in flight, up to ``drain_timeout_s``."""
         await self._discovery.leave()
         await self.doors.close()
+        for _ in range(3):  # who has just been accepted is read: a socket closed over unread bytes resets its peer
+            await asyncio.sleep(0)
         served = self._sessions("server")
         for actor in served:
             self.runtime.deliver(actor.actor_ref, m.Drain())
