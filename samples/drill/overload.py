@@ -329,7 +329,7 @@ async def cancelled(stage: Stage) -> Figure:
             answers.append(node.consumer.async_ask(WorkAsk(f"{when[:2]}{number}", "sleep", 30.0), timeout_s=60.0))
             if when == "at once":
                 answers[-1].cancel()
-                if number % 20 == 0:  # fewer than are written before the turn ends
+                if number % 8 == 0:  # fewer than are written before the turn ends
                     await asyncio.sleep(0)
         if when == "written":
             await asyncio.sleep(0.001)
