@@ -5,7 +5,9 @@
     python -m samples.drill --only F1,F2 --short
     python -m samples.drill --only F2 --sabotage F2 # with that protection switched off the row must turn red
 
-A row that is red is played once more, and its figure says so. Exit code 0: every row passed; 1: one did not; 2: it could not run.
+A row that is red is played once more, and its figure says so.
+
+Exit code 0: every row passed; 1: one did not; 2: it could not run.
 """
 
 from __future__ import annotations
