@@ -5,6 +5,8 @@
     python -m samples.drill --only F1,F2 --short
     python -m samples.drill --only F2 --sabotage F2 # with that protection switched off the row must turn red
 
+A row that is red is played once more, and its figure says so.
+
 Exit code 0: every row passed; 1: one did not; 2: it could not run.
 """
 
@@ -17,6 +19,8 @@ import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from samples.drill import change, failure, hostile, memory, overload
 from samples.drill.card import FULL, ROWS, SHORT, Figure, Result, Row, Scale, as_json, as_table, result_of
@@ -78,6 +82,9 @@ async def main(options: argparse.Namespace) -> int:
     for id in options.only or ids():
         started_s = time.monotonic()
         result = await play(ROWS[id], scale, options.sabotage)
+        if not result.passed and not options.sabotage:  # bars of milliseconds, on a machine that others use as well
+            again = await play(ROWS[id], scale, "")
+            result = msgspec.structs.replace(again, figure=f"{again.figure} (second try; the first: {result.figure})")
         results.append(result)
         state = "passed" if result.passed else "FAILED"
         print(f"{id:4} {state}  {time.monotonic() - started_s:5.1f} s  {result.figure}", file=sys.stderr, flush=True)

@@ -8,8 +8,8 @@ import pytest
 
 pytest.importorskip("psutil", reason="needs the packages of `make test-zookeeper`")
 
-from samples.registry.__main__ import SHORT, play  # noqa: E402 - they import psutil
-from samples.registry.rows import ROWS  # noqa: E402
+from samples.registry.__main__ import SHORT, play
+from samples.registry.rows import ROWS
 
 
 @pytest.mark.timeout(120)
