@@ -4,12 +4,13 @@
     python -m samples.cluster --no-story                        # ten seconds of made-up requests, one pass
     python -m samples.cluster --trace access.log --json         # a combined access log, plain or gzip
     python -m samples.cluster --churn                           # SIGKILL one provider, start another, meanwhile
+    python -m samples.cluster --discovery zookeeper             # on a real ZooKeeper, started for it
     python -m samples.cluster --workers                         # asks/s with 1 and with 2 processes of one provider
     python -m samples.cluster --balancer zfoo-2024              # the old balancer: ends with exit code 1
 
 One process offers two of the three service types, under different balancers. This process hosts the embedded
-discovery and is the consumer. The run ends with the verdict of samples/check_cluster.py, which shares no code with
-zfoo_py: exit code 0 if every answer was right, 1 if not, 2 if the cluster could not run.
+discovery, unless told otherwise, and is the consumer. The run ends with the verdict of samples/check_cluster.py, which
+shares no code with zfoo_py: exit code 0 if every answer was right, 1 if not, 2 if the cluster could not run.
 """
 
 from __future__ import annotations
@@ -190,6 +191,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--json", action="store_true", help="print one JSON object")
     add("--journal", metavar="FILE", help="write the journal for samples/check_cluster.py")
     add("--workers", action="store_true", help="only measure asks/s with 1 and 2 worker processes of one provider")
+    add("--discovery", metavar="PLACE", help="zookeeper: one is started; or zookeeper://HOST:PORT (default: embedded)")
     add("--plot", metavar="DIR", help="draw the ring and the memory curve there, as PNG")
     add(
         "--story",

@@ -30,7 +30,7 @@ class Providers:
     """The provider processes of one run; only these are ever signalled, by their ids.
 
     Args:
-        discovery: "host:port" of the embedded discovery.
+        discovery: "host:port" of the embedded discovery, or "zookeeper://host:port".
         group: gets a task for each process; one that ends by itself raises `ProviderEndedError` there.
     """
 

@@ -1,4 +1,4 @@
-"""The running cluster: the embedded discovery, six provider processes and a consumer; who is killed and who joins.
+"""The running cluster: a discovery, six provider processes and a consumer; who is killed and who joins.
 
 This process is discovery and consumer, in two nodes. Kills and starts go into the journal, so that the referee
 knows of them, whoever wanted them.
@@ -7,7 +7,9 @@ knows of them, whoever wanted them.
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from samples.check_cluster import KEEPS_KEYS
@@ -15,7 +17,9 @@ from samples.providers import Providers
 from samples.services import MODULES
 from samples.zfoo_2024 import SharedMemo, Zfoo2024Balancer
 from zfoo_py import Node
+from zfoo_py.discovery_config import discovery_of
 from zfoo_py.events import MembershipChanged
+from zfoo_py.testing.zookeeper import ZooKeeperServer, why_missing
 
 if TYPE_CHECKING:
     import argparse
@@ -45,17 +49,15 @@ class Cluster:
         providers: the provider processes.
         recorder: of what the consumer is told, with its journal.
         memo: of the old balancer.
-        discovery_address: of the embedded discovery.
+        discovery: where all meet, as `discovery_of` reads it.
     """
 
-    def __init__(
-        self, node: Node, providers: Providers, recorder: Recorder, memo: SharedMemo, discovery_address: str
-    ) -> None:
+    def __init__(self, node: Node, providers: Providers, recorder: Recorder, memo: SharedMemo, discovery: str) -> None:
         self.node = node
         self.providers = providers
         self.recorder = recorder
         self.memo = memo
-        self.discovery_address = discovery_address
+        self.discovery = discovery
         self._recorders = [recorder]
 
     async def kill(self, name: str) -> None:
@@ -85,7 +87,7 @@ class Cluster:
         balancers = dict.fromkeys(MODULES, balancer)
         recorder.write(header(seed, None, balancer, balancers))
         self._recorders.append(recorder)
-        return _consumer(balancer, self.discovery_address, balancers, recorder, self.memo, {})
+        return _consumer(balancer, self.discovery, balancers, recorder, self.memo, {})
 
 
 def header(seed: int, trace: str | None, balancer: str | None, balancers: Mapping[str, str]) -> dict[str, Any]:
@@ -123,12 +125,7 @@ async def running(
         ExceptionGroup: of `ProviderEndedError`: a provider ended by itself.
     """
     memo = SharedMemo()
-    # Two nodes in one process: one hosts the embedded discovery on a free port, the other one replays.
-    async with (
-        Node(id="discovery", receivers=[], discovery={"address": "127.0.0.1:0", "host": True}) as discovery,
-        asyncio.TaskGroup() as group,
-    ):
-        address = discovery.discovery_address
+    async with _meeting(options.discovery) as address, asyncio.TaskGroup() as group:
         node = _consumer("replay", address, balancers, recorder, memo, factories or {}, **limits)
         recorder.write(header(options.seed, options.trace, options.balancer, balancers))
         providers = Providers(address, group)
@@ -147,6 +144,24 @@ async def running(
             await providers.stop()
 
 
+@asynccontextmanager
+async def _meeting(wanted: str | None) -> AsyncIterator[str]:
+    """Give the place where all meet: an embedded discovery here, a ZooKeeper started for it, or the one named."""
+    if wanted is None:
+        # Two nodes in one process: one hosts the embedded discovery on a free port, the other one replays.
+        async with Node(id="discovery", receivers=[], discovery={"address": "127.0.0.1:0", "host": True}) as node:
+            yield node.discovery_address
+    elif wanted != "zookeeper":
+        yield wanted
+    elif why := why_missing():
+        raise CannotRunError(f"{why}; or name one that runs: --discovery zookeeper://HOST:PORT")
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            server = await asyncio.to_thread(ZooKeeperServer.start, Path(folder))
+            with server:
+                yield f"zookeeper://{server.address}"
+
+
 def _consumer(
     id: str,
     discovery: str,
@@ -160,7 +175,7 @@ def _consumer(
         id=id,
         consumes=[(MODULES[name], name, balancer) for name, balancer in balancers.items()],
         receivers=[],
-        discovery={"address": discovery},
+        discovery=discovery_of(discovery),
         balancers={OLD_BALANCER: lambda given: Zfoo2024Balancer(given, memo), **factories},
         ready_timeout_s=START_LIMIT_S,
         **limits,

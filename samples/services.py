@@ -16,6 +16,7 @@ import sys
 from collections import Counter
 
 from zfoo_py import Ask, Node, Packet, ProtocolModule, Session, packet_receiver
+from zfoo_py.discovery_config import discovery_of
 
 visits = ProtocolModule(10, "visits")
 sessions = ProtocolModule(11, "sessions")
@@ -126,14 +127,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="One provider of the cluster sample.")
     parser.add_argument("--id", required=True)
     parser.add_argument("--provides", nargs="+", required=True, choices=sorted(MODULES))
-    parser.add_argument("--discovery", required=True, help="host:port of the embedded discovery")
+    parser.add_argument("--discovery", required=True, help="host:port of the embedded discovery, or zookeeper://…")
     parser.add_argument("--stop-with-stdin", action="store_true", help="stop when stdin closes")
     options = parser.parse_args()
     Node(
         id=options.id,
         provides=[MODULES[name] for name in options.provides],
         receivers=[Counts(options.id)],
-        discovery={"kind": "embedded", "address": options.discovery},
+        discovery=discovery_of(options.discovery),
         on_start=stop_with_stdin if options.stop_with_stdin else None,
     ).run()
 

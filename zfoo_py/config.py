@@ -40,7 +40,7 @@ import msgspec
 
 from zfoo_py.addresses import parse_address
 from zfoo_py.alert_limits import AlertLimits
-from zfoo_py.discovery_config import DiscoveryConfig, checked_discovery
+from zfoo_py.discovery_config import DiscoveryConfig, checked_discovery, discovery_of
 from zfoo_py.errors import ConfigError, nearest_name
 from zfoo_py.tables import check_keys, convert, keys_of
 
@@ -356,7 +356,7 @@ def _from_arguments(arguments: Mapping[str, object]) -> dict[str, Any]:
             placed = [_row(item, name) for item in value] if name in _ROWS else list(value)
         elif name in ("discovery", "alerts"):
             placed = msgspec.structs.asdict(value) if isinstance(value, DiscoveryConfig | AlertLimits) else value
-            placed = {"kind": value} if isinstance(value, str) else placed
+            placed = (discovery_of(value) if "://" in value else {"kind": value}) if isinstance(value, str) else placed
         _merge(layer, _nested(_ARGUMENTS[name], placed))
     return layer
 

@@ -10,6 +10,7 @@ import msgspec
 
 from zfoo_py.cli.options import add_discovery, add_json, add_log_level
 from zfoo_py.cli.target import find, load
+from zfoo_py.discovery_config import discovery_of
 from zfoo_py.errors import ConfigError, nearest_name
 from zfoo_py.node import Node, new_loop
 from zfoo_py.protocol.packet import DEFAULT_TABLE, Ask
@@ -60,7 +61,7 @@ def _ask(options: argparse.Namespace, _parser: argparse.ArgumentParser) -> int:
     consumed = [binding.module.name, options.group or binding.module.name]
     if options.balancer:
         consumed.append(options.balancer)
-    discovery = None if options.discovery is None else {"kind": "embedded", "address": options.discovery}
+    discovery = None if options.discovery is None else discovery_of(options.discovery)
     patience: dict[str, Any] = {} if options.timeout_s is None else {"ready_timeout_s": options.timeout_s}
     node = Node(id="zfoo-py", consumes=[tuple(consumed)], receivers=[], discovery=discovery, **patience)
 

@@ -12,7 +12,7 @@ import socket
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zfoo_py.addresses import parse_address
-from zfoo_py.cli.directory_io import read_directory
+from zfoo_py.cli.directory_io import read_discovery
 from zfoo_py.cli.options import add_json, add_log_level
 from zfoo_py.cli.target import add_target, load_node
 from zfoo_py.errors import ConfigError
@@ -122,13 +122,13 @@ def _around(node: Node) -> Iterable[str]:
     config = node.config
     if config.address is not None:
         yield from _port(config.address, "server.address")
-    if config.discovery.kind != "embedded" or not (config.provides or config.consumes):
+    if config.discovery.kind == "static" or not (config.provides or config.consumes):
         return
     if config.discovery.host:
         yield from _port(config.discovery.address, "discovery.address")
         return
     try:
-        registered = asyncio.run(read_directory(config.discovery.address))
+        registered = asyncio.run(read_discovery(config.discovery))
     except ConfigError as error:
         yield str(error)
         return

@@ -1,4 +1,4 @@
-"""What stands in an embedded directory, read by a command that is no node."""
+"""What stands in an embedded directory or in ZooKeeper, read by a command that is no node."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import asyncio
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from zfoo_py.addresses import parse_address
+from zfoo_py.consumer.zookeeper import read_zookeeper
 from zfoo_py.discovery_config import DEFAULT_DISCOVERY_ADDRESS
 from zfoo_py.errors import ConfigError, DecodeError
+from zfoo_py.extras import need
 from zfoo_py.net.handshake import WIRE_VERSION
 from zfoo_py.protocol.common import DirectoryChange, DirectoryWatch, Hello, Ping, Pong
 from zfoo_py.protocol.framing import FrameParser
@@ -15,13 +17,18 @@ from zfoo_py.protocol.msgpack_codec import MsgpackCodec
 from zfoo_py.protocol.registration import parse
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from zfoo_py.discovery_config import DiscoveryConfig
     from zfoo_py.protocol.packet import Packet
     from zfoo_py.protocol.registration import Registration
 
-__all__ = ["Registered", "read_directory"]
+__all__ = ["Registered", "read_directory", "read_discovery"]
 
 # A directory on this machine answers within milliseconds, one across a network within a tenth of a second.
 DIRECTORY_WAIT_S: Final = 2.0
+# A session with ZooKeeper begins with several answers, and may go to its second server first.
+ZOOKEEPER_WAIT_S: Final = 5.0
 MAX_FRAME_BYTES: Final = 2 * 1024 * 1024
 CHUNK_BYTES: Final = 65536
 
@@ -31,6 +38,28 @@ class Registered(NamedTuple):
 
     registration: Registration
     weight: int
+
+
+async def read_discovery(config: DiscoveryConfig) -> tuple[Registered, ...]:
+    """Return what is registered with an embedded directory, or with a ZooKeeper.
+
+    Raises:
+        ConfigError: it does not answer, or refuses us, or its client library is missing.
+    """
+    if config.kind != "zookeeper":
+        return await read_directory(config.address)
+    need("kazoo", "zookeeper")
+    from zfoo_py.consumer.zookeeper_io import KazooLink  # noqa: PLC0415 - kazoo is an extra
+
+    loop = asyncio.get_running_loop()
+
+    def post(function: Callable[..., None], *args: object) -> None:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(function, *args)
+
+    found = await read_zookeeper(config, KazooLink(config, post), ZOOKEEPER_WAIT_S)
+    parsed = [(parse(target.text), weight) for target, weight in found.items()]
+    return tuple(Registered(one, weight) for one, weight in parsed if one is not None)
 
 
 async def read_directory(address: str, wait_s: float = DIRECTORY_WAIT_S) -> tuple[Registered, ...]:

@@ -6,10 +6,11 @@ import asyncio
 import os
 from typing import TYPE_CHECKING
 
-from zfoo_py.cli.directory_io import read_directory
+from zfoo_py.cli.directory_io import read_discovery
 from zfoo_py.cli.options import add_discovery
 from zfoo_py.config import RING_IDENTITIES, NodeConfig
 from zfoo_py.consumer.balancer import Provider
+from zfoo_py.discovery_config import discovery_of
 from zfoo_py.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -31,15 +32,16 @@ def add_members(command: argparse.ArgumentParser) -> None:
 
 
 def members_of(options: argparse.Namespace) -> list[Provider]:
-    """Return the providers of ``options.module`` that the embedded discovery knows.
+    """Return the providers of ``options.module`` that the discovery knows.
 
     Raises:
         ConfigError: there is no discovery, or no such provider.
     """
-    place = None if options.discovery is None else {"kind": "embedded", "address": options.discovery}
+    place = None if options.discovery is None else discovery_of(options.discovery)
     environment = {name: value for name, value in os.environ.items() if name.startswith("ZFOO_DISCOVERY")}
-    address = NodeConfig.build({}, environment, discovery=place).discovery.address
-    registered = asyncio.run(read_directory(address))
+    where = NodeConfig.build({}, environment, discovery=place).discovery
+    address = where.address
+    registered = asyncio.run(read_discovery(where))
     wanted = (options.module, options.group or options.module)
     is_by_node_id = options.ring_identity == "node-id"
     found = [

@@ -35,5 +35,6 @@ def add_discovery(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--discovery",
         metavar="HOST:PORT",
-        help=f"address of the embedded discovery (default: ZFOO_DISCOVERY__ADDRESS, or {DEFAULT_DISCOVERY_ADDRESS})",
+        help=f"address of the embedded discovery (default: ZFOO_DISCOVERY__ADDRESS, or {DEFAULT_DISCOVERY_ADDRESS}); "
+        f"or zookeeper://HOST:PORT,HOST:PORT/ROOT",
     )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from zfoo_py.cli.options import add_discovery
 from zfoo_py.config import DEFAULT_SERVER_ADDRESS
+from zfoo_py.discovery_config import discovery_of
 from zfoo_py.errors import ConfigError, ZfooError
 from zfoo_py.node import Node
 
@@ -63,7 +64,7 @@ def load_node(options: argparse.Namespace, parser: argparse.ArgumentParser) -> N
         return found
     if options.id is not None and not options.id.strip():
         raise ConfigError("--id is empty: leave it out, or give the node a name")
-    discovery = None if options.discovery is None else {"kind": "embedded", "address": options.discovery}
+    discovery = None if options.discovery is None else discovery_of(options.discovery)
     arguments: dict[str, Any] = {
         "id": options.id,
         "address": options.address,

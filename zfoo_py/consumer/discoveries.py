@@ -8,8 +8,6 @@ import msgspec
 
 from zfoo_py.consumer.discovery import Discovery, StaticDiscovery
 from zfoo_py.consumer.embedded_io import EmbeddedDiscovery
-from zfoo_py.consumer.zookeeper import ZooKeeperDiscovery
-from zfoo_py.extras import need
 from zfoo_py.protocol.common import DirectoryChange, Message
 
 if TYPE_CHECKING:
@@ -64,6 +62,9 @@ def make_discovery(around: Surroundings, embedded_address: str) -> Discovery:
     if config.discovery.kind == "static":
         return StaticDiscovery(config.discovery.addresses)
     if config.discovery.kind == "zookeeper":
+        from zfoo_py.consumer.zookeeper import ZooKeeperDiscovery  # noqa: PLC0415 - most nodes need none of it
+        from zfoo_py.extras import need  # noqa: PLC0415
+
         need("kazoo", "zookeeper")
         from zfoo_py.consumer.zookeeper_io import KazooLink  # noqa: PLC0415 - kazoo is an extra
 
