@@ -35,6 +35,7 @@ class Connector:
         self.me = CoreRef(1000, lambda _: None)
         self.dials = Dials(self.tell)
         self.reweighed = []
+        self.connected = []
         self.spawn()
 
     def spawn(self):
@@ -43,6 +44,7 @@ class Connector:
         bounds = {"reconnect_min_s": FIRST_S, "reconnect_max_s": LAST_S}
         jitter = lambda: self.jitter  # noqa: E731
         how = {"jitter": jitter, "reweighed": lambda *news: self.reweighed.append(news), **bounds}
+        how["connected"] = lambda *news: self.connected.append(news)
         self.me.attach(self.runtime.spawn(ConnectorActor, consumes, self.dials.dial, **how))
         if previous is not None:
             self.me.actor.take_over(previous)
@@ -403,3 +405,70 @@ def test_only_another_weight_of_a_provider_that_is_connected_is_news():
     session.is_up = False
     world.announce(one, weights={one: 7})
     assert len(world.reweighed) == 2
+
+
+# --------------------------------------------------------------------------- lost while discovery could be heard
+def test_whoever_is_lost_and_not_back_in_time_is_drained():
+    world = Connector()
+    world.announce(A, B, snapshot=True)
+    session = world.dials.up(A)
+    world.announce(lost=(A,), grace_s=45.0)
+    world.later(44.9)
+    assert retired(session) == []
+    world.later(0.2)
+    assert retired(session) == ["it left discovery"]
+
+
+def test_whoever_is_back_in_time_keeps_its_session_and_its_grace_is_forgotten():
+    world = Connector()
+    world.announce(A, snapshot=True)
+    session = world.dials.up(A)
+    world.announce(lost=(A,), grace_s=45.0)
+    world.later(40.0)
+    world.announce(A)
+    world.later(100.0)
+    assert (retired(session), world.dials.count) == ([], 1)
+
+
+@pytest.mark.parametrize("news", [c.DiscoverySilent(), c.Announced(snapshot=True, grace_s=45.0)])
+def test_nobody_is_drained_for_what_a_discovery_said_before_it_fell_silent(news):
+    world = Connector()
+    world.announce(A, snapshot=True)
+    session = world.dials.up(A)
+    world.announce(lost=(A,), grace_s=45.0)
+    world.tell(news)
+    world.later(1000.0)
+    assert retired(session) == []
+
+
+def test_a_snapshot_after_trouble_removes_nobody_who_lives():
+    world = Connector()
+    world.announce(A, B, snapshot=True)
+    sessions = [world.dials.up(one) for one in (A, B)]
+    world.tell(c.DiscoverySilent())
+    world.announce(snapshot=True, grace_s=45.0)
+    world.later(1000.0)
+    assert [retired(session) for session in sessions] == [[], []]
+
+
+def test_a_codec_that_this_node_does_not_speak_is_never_dialled():
+    world = Connector()
+    world.announce(A, c.Target(B.text, B.address, c.JAVA), c.Target(C.text, C.address, "quic"), snapshot=True)
+    assert world.dials.targets() == [A]
+
+
+def test_discovery_is_told_who_has_a_session():
+    world = Connector()
+    world.announce(A, snapshot=True)
+    world.dials.up(A)
+    world.dials.down(A)
+    assert world.connected == [(A, True), (A, False)]
+
+
+def test_what_waits_to_be_dialled_and_is_lost_is_not_dialled():
+    world = Connector()
+    many = [target(number) for number in range(60)]
+    world.announce(*many)
+    world.announce(lost=tuple(many[50:]))
+    world.later(5.0)
+    assert len(world.dials.targets()) == 50
