@@ -23,7 +23,7 @@ def test_the_figures_of_all_parts_are_there_and_are_json():
             assert json.loads(json.dumps(stats)) == stats
             assert set(stats) == {
                 "id", "address", "uptime_s", "memory_bytes", "undelivered", "consumer", "alerts", "sessions", "router",
-                "actors", "refused_connections",
+                "actors", "refused_connections", "discovery",
             }  # fmt: skip
             assert stats["alerts"] == {"raised": {"misroute": 1}, "active": []}
             assert stats["consumer"]["services"]["tallies"]["hits"] == 2

@@ -59,6 +59,7 @@ def test_alerts_are_series():
     ) | {"evictions": {}, "picks": {}, "providers": []}  # fmt: skip
     stats = {
         "id": 'odd "name"\\', "uptime_s": 1.5, "memory_bytes": 7, "undelivered": 0, "refused_connections": 0,
+        "discovery": {"ok": 1, "trouble": ""},
         "consumer": dict.fromkeys(("membership_version", "asks", "sends", "retries", "misroutes"), 0)
         | {"services": {"visits": service}},
         "alerts": {"raised": {"cache-unbounded": 3}, "active": [active]},

@@ -182,6 +182,7 @@ class Engine:
                 "address": self.address,
                 "undelivered": self.undelivered,
                 "refused_connections": self.doors.refused,
+                "discovery": self._discovery_figures(),
             },
         )
 
@@ -289,6 +290,10 @@ class Engine:
     def _session_down(self, sid: int) -> None:
         if self._config.discovery.host:
             self.directory.tell(m.SessionDown(sid, "the session ended"))
+
+    def _discovery_figures(self) -> dict[str, Any]:
+        trouble = self._discovery.trouble() if hasattr(self, "_discovery") else "this node has not started"
+        return {"ok": int(not trouble), "trouble": trouble}
 
     def _undelivered(self, packet: str, module: str, reason: str) -> None:
         self.undelivered += 1

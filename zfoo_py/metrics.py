@@ -54,6 +54,7 @@ _OF_NODE: Final = (
     ("waiting_for_workers", ("router", "waiting_for_workers"), "gauge", "Packets that wait for a worker thread."),
     ("receiver_failures", ("router", "receiver_failures"), "counter", "Receivers that raised."),
     ("undelivered", ("undelivered",), "counter", "Packets sent one way that could not be delivered."),
+    ("discovery_ok", ("discovery", "ok"), "gauge", "1 while discovery answers, 0 in trouble."),
     ("refused_connections", ("refused_connections",), "counter", "Connections turned away at max_connections."),
     ("bytes_in", ("sessions", "bytes_in"), "counter", "Bytes received on the sessions that are open."),
     ("bytes_out", ("sessions", "bytes_out"), "counter", "Bytes written on the sessions that are open."),

@@ -22,6 +22,7 @@ STATS = {
     "consumer": {"asks": 100, "sends": 0, "retries": 1, "misroutes": 0, "services": {"visits": SERVICE}},
     "sessions": {"server": 1, "client": 2, "asks_in_flight": 3, "asks_parked": 0},
     "router": {"received": 5, "in_work": 0, "expired": 0, "refused": 0, "receiver_failures": 0},
+    "discovery": {"ok": 0, "trouble": "no discovery answers"},
     "actors": {"actors": 6, "longest": 0, "failed_turns": 0, "undelivered": 0},
 }  # fmt: skip
 

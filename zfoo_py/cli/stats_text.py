@@ -52,6 +52,8 @@ def stats_text(stats: Mapping[str, Any], before: Mapping[str, Any] | None = None
             f"{actors['undelivered']} messages undelivered"
         ),
     ]
+    if trouble := stats["discovery"]["trouble"]:
+        lines.append(f"discovery  {trouble}")
     for module, service in consumer["services"].items():
         earlier = before["consumer"]["services"].get(module) if before is not None else None
         lines += ["", *_service(service, earlier, elapsed_s)]
