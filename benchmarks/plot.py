@@ -42,8 +42,8 @@ def draw_bars(path: str, found: Mapping[str, Mapping[str, Mapping[str, Any]]], a
         above = [ratios[name][2] - ratios[name][0] for name in names]
         colours = ["#d1495b" if name == OURS else "#30638e" if name.startswith("raw") else "#a5b1c2" for name in names]
         panel.barh(names, middle, xerr=[below, above], color=colours, error_kw={"elinewidth": 1})
-        for place, value in enumerate(middle):
-            panel.text(value, place, f" {value:.2f}", va="center", fontsize=7)
+        for place, name in enumerate(names):
+            panel.text(ratios[name][2], place, f" {ratios[name][0]:.2f}", va="center", fontsize=7)
         panel.axvline(1.0, color="#30638e", linewidth=0.8, linestyle=":")
         panel.set_title(TITLES[work], fontsize=9)
         panel.tick_params(labelsize=7)
