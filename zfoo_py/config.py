@@ -14,6 +14,7 @@
     [[provider]]                            addresses = []                # static: "host:port" of providers
     module = "visits"                       [app]
     name = "visits"                         imports = []                  # Python modules to load
+                                            protocol_xml = ""             # zfoo's file that maps their packets
     [[consumer]]                            [modules.visits]              # packets mapped here, not in code
     module = "pages"                        id = 10
     provider = "pages"                      protocols = { 1100 = "visits:VisitAsk" }
@@ -170,6 +171,7 @@ class _Server(msgspec.Struct, frozen=True):
 
 class _App(msgspec.Struct, frozen=True):
     imports: tuple[str, ...] = ()
+    protocol_xml: str = ""
 
 
 class _Module(msgspec.Struct, frozen=True):
@@ -198,6 +200,7 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     and paths of this node, so by default only its type and text travel.
     `announce_address` is where others reach it, "host" or "host:port", if not at `address`: behind
     a translation of addresses, or where 0.0.0.0 stands for several interfaces; "": found out.
+    `protocol_xml` is a file of zfoo's that maps the packets of the imported Python modules; "": none.
     """
 
     id: str = "node"
@@ -209,6 +212,7 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     consumes: tuple[Consume, ...] = ()
     discovery: DiscoveryConfig = DiscoveryConfig()
     imports: tuple[str, ...] = ()
+    protocol_xml: str = ""
     modules: Mapping[str, Mapping[str, Any]] = {}
     limits: Limits = Limits()
     admin_path: str = ""
@@ -271,6 +275,7 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
             consumes=consumes,
             discovery=checked_discovery(document.discovery, is_consumer=bool(consumes)),
             imports=document.app.imports,
+            protocol_xml=document.app.protocol_xml,
             modules={name: msgspec.structs.asdict(module) for name, module in document.modules.items()},
             limits=_checked_limits(document.limits),
             admin_path=document.node.admin_path,
@@ -295,6 +300,7 @@ _ARGUMENTS: Final[Mapping[str, tuple[str, ...]]] = {
     "consumes": ("consumer",),
     "discovery": ("discovery",),
     "imports": ("app", "imports"),
+    "protocol_xml": ("app", "protocol_xml"),
     "modules": ("modules",),
     **{name: ("limits", name) for name in Limits.__struct_fields__},
 }

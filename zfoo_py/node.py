@@ -22,8 +22,9 @@ from zfoo_py.fork_io import forked, release_signals, watch
 from zfoo_py.loop_thread import LoopThread
 from zfoo_py.net import tcp_io
 from zfoo_py.net.messages import ListSessions
-from zfoo_py.program import import_module, load, main_modules, main_name
+from zfoo_py.program import import_module, load, main_modules, main_name, read_file
 from zfoo_py.protocol.packet import DEFAULT_TABLE
+from zfoo_py.protocol.protocol_xml import declare_xml, packets_of, read_protocol_xml
 from zfoo_py.router.answer import Answer, asked
 from zfoo_py.router.call import current_call
 from zfoo_py.router.receivers import check_provided, collect_receivers
@@ -134,6 +135,9 @@ class Node:
         imported = [import_module(name, f"app.imports[{index}]") for index, name in enumerate(config.imports)]
         if config.modules:
             table.declare(config.modules)
+        if config.protocol_xml:
+            xml = read_file(config.protocol_xml, "app.protocol_xml")
+            declare_xml(table, read_protocol_xml(xml, config.protocol_xml), packets_of([*imported, *main_modules()]))
         table.resolve()
         sources: list[Any] = list(receivers) if receivers is not None else [*imported, *main_modules()]
         self.receivers = collect_receivers(sources, table)

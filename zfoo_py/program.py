@@ -10,7 +10,7 @@ from typing import Any
 
 from zfoo_py.errors import ConfigError, nearest_name
 
-__all__ = ["import_module", "load", "main_modules", "main_name"]
+__all__ = ["import_module", "load", "main_modules", "main_name", "read_file"]
 
 
 def import_module(name: str, path: str) -> ModuleType:
@@ -41,6 +41,19 @@ def load(name: str, path: str) -> Any:
             msg, path=path, nearest=nearest_name(attribute, (one for one in vars(module) if one[0] != "_"))
         )
     return found
+
+
+def read_file(name: str, path: str) -> bytes:
+    """Return what is in a file that the configuration names at ``path``.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    try:
+        with open(name, "rb") as file:  # noqa: PTH123 - pathlib would be imported for this alone
+            return file.read()
+    except OSError as error:
+        raise ConfigError(f"cannot read {name}: {error.strerror}", path=path) from error
 
 
 def main_modules() -> list[ModuleType]:

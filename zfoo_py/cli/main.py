@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from loguru import logger
 
 from zfoo_py import __version__
-from zfoo_py.cli import ask, check, discovery, new, ring, route, run, stats
+from zfoo_py.cli import ask, check, discovery, import_java, new, ring, route, run, stats
 from zfoo_py.errors import ZfooError
 from zfoo_py.log import enable_logging
 
@@ -58,7 +58,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="zfoo-py", description="Actors and typed RPC in the style of zfoo.")
     parser.add_argument("--version", action="version", version=f"zfoo-py {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (new, discovery, run, ask, check, route, ring, stats):
+    for command in (new, discovery, run, ask, check, route, ring, stats, import_java):
         command.add_to(commands)
     return parser
 

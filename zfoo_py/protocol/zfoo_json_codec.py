@@ -78,7 +78,12 @@ class ZfooJsonCodec:
             return b'{"protocolId":%b,"attachmentId":-1,"packet":%b}' % (number, packet)
         text = self._text(attachment).encode("utf-8", SURROGATES)
         attachment_id = _ATTACHMENT_IDS[type(attachment)]
-        return b'{"protocolId":%b,"attachmentId":%d,"packet":%b,"attachment":%b}' % (number, attachment_id, packet, text)
+        return b'{"protocolId":%b,"attachmentId":%d,"packet":%b,"attachment":%b}' % (
+            number,
+            attachment_id,
+            packet,
+            text,
+        )
 
     def message(self, packet: Packet, attachment: Attachment | None = None) -> bytes:
         """Return a whole message. O(size). Raises as `encode`."""
@@ -131,7 +136,11 @@ class ZfooJsonCodec:
         if packet_class not in self._writers:
             as_text = packet_class in _NUMBERS_AS_TEXT
             entries = [
-                (name, f'"{_name(name, kind.wire)}":', writer(kind, f"{packet_class.__name__}.{name}", self._writer, as_text=as_text))
+                (
+                    name,
+                    f'"{_name(name, kind.wire)}":',
+                    writer(kind, f"{packet_class.__name__}.{name}", self._writer, as_text=as_text),
+                )
                 for name, kind in self._fields_of(packet_class).items()
             ]
 
