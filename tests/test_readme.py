@@ -245,7 +245,7 @@ def test_the_options_of_the_command_line_are_the_parsers():
     options = {text for one in commands.values() for text in option_strings(one)}
     text = section.split("<!--")[0]
     assert set(re.findall(r"--[a-z-]+", text)) == options - {"-h", "--help"}
-    assert {f"zfoo-py {name}" for name in commands} == set(re.findall(r"\* `(zfoo-py \w+)", text))
+    assert {f"zfoo-py {name}" for name in commands} == set(re.findall(r"\* `(zfoo-py [\w-]+)", text))
 
 
 def test_the_options_of_the_sample_are_its_parsers():

@@ -34,7 +34,7 @@ NEWEST = (3, 14)  # the newest stable one
 # The newest stable one comes first; the one after it may still lack wheels of our dependencies.
 PYTHON_NAMES = ("python3.14", "python3.13", "python3.12", "python3.11", "python3.15", "python3", "python")
 # The groups and extras of pyproject.toml that a target needs besides the runtime dependencies.
-EXTRAS = ("metrics", "zookeeper")
+EXTRAS = ("java", "metrics", "zookeeper")
 TARGETS: Dict[str, Tuple[str, ...]] = {
     "install": ("tests", "lint", "bench", "story", "plot", *EXTRAS),
     "cluster": ("story",),

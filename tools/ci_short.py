@@ -155,7 +155,7 @@ def install(stranger: Stranger) -> str:
 def missing_extras(stranger: Stranger) -> str:
     """Without an extra, one sentence names it."""
     python = stranger.folder / "installed" / "bin" / "python"
-    modules = {"metrics": "prometheus_client", "zookeeper": "kazoo.client"}
+    modules = {"java": "tree_sitter", "metrics": "prometheus_client", "zookeeper": "kazoo.client"}
     for extra in stranger.pyproject()["project"].get("optional-dependencies", {}):
         said = stranger.run(python, "-c", MISSING_EXTRA.format(module=modules[extra], extra=extra)).splitlines()
         named = len(said) == 1 and f"pip install 'zfoo_py[{extra}]'" in said[0]

@@ -207,7 +207,7 @@ def project(tmp_path, bootstrap, machine, monkeypatch):
     root = tmp_path / "project"
     root.mkdir()
     (root / "pyproject.toml").write_text(
-        '[project.optional-dependencies]\nmetrics = ["prometheus-client"]\nzookeeper = ["kazoo"]\n'
+        '[project.optional-dependencies]\njava = ["tree-sitter"]\nmetrics = ["prometheus-client"]\nzookeeper = ["kazoo"]\n'
         '[dependency-groups]\ntests = ["pytest"]\nlint = ["ruff", "mypy"]\nstory = ["rich"]\n'
         'bench = ["psutil"]\nplot = ["matplotlib"]\n'
     )
@@ -244,7 +244,7 @@ def test_a_target_installs_its_own_groups_once(project, capsys):
     assert "making .venv" in capsys.readouterr().err
     assert project.installed("cluster") == []
     assert project.installed("cluster", "--plot", "out") == [["matplotlib"]]
-    assert project.installed("test") == [["pytest", "prometheus-client", "kazoo"]], "rich is there"
+    assert project.installed("test") == [["pytest", "tree-sitter", "prometheus-client", "kazoo"]], "rich is there"
     assert project.installed("check") == [["ruff", "mypy", "psutil"]]
     capsys.readouterr()
     for target in ("cluster", "test", "check"):
@@ -257,7 +257,7 @@ def test_a_changed_pyproject_installs_again(project):
     project.installed("test")
     with (project.root / "pyproject.toml").open("a") as file:
         file.write("\n")
-    assert project.installed("test") == [["pytest", "rich", "prometheus-client", "kazoo"]]
+    assert project.installed("test") == [["pytest", "rich", "tree-sitter", "prometheus-client", "kazoo"]]
     assert project.installed("test") == []
 
 
