@@ -266,15 +266,16 @@ async def strange(stage: RegistryStage) -> Figure:
                         await eye.put(name, data)
                     except Exception:  # noqa: BLE001, S112 - it stands already, or ZooKeeper refuses it itself
                         continue
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(1.0)
     finally:
         logger.disable("zfoo_py")
         logger.remove(sink)
     skipped = [line for line in lines if "is skipped" in line]
+    serves = await asyncio.to_thread(stage.server.serves)
     return Figure(
         f"{load.failures()}; {len(members.changed_at_s)} ring changes; {len(skipped)} lines for {len(nodes)} nodes, "
         f"the longest of {max(map(len, lines), default=0)} characters",
-        not load.failed() and not members.changed_at_s and 0 < len(skipped) <= len(nodes),
+        not load.failed() and not members.changed_at_s and 0 < len(skipped) <= len(nodes) and serves,
     )
 
 

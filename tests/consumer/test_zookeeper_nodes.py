@@ -98,6 +98,7 @@ def test_what_is_written_is_read(listeners, weight, data, target):
         ("x" * (MAX_NAME_CHARS + 1), b"", "4097 characters"),
         (TEXT, b" " * 65537, "65537 bytes"),
         ("app", b"", "no registration"),
+        (f"{TEXT} ", b"", "no registration"),
         ("app | provider:[visits-visits]", b"", "no registration"),
         (TEXT, b"[]", "cannot be read"),
         (TEXT, b"\xff", "cannot be read"),

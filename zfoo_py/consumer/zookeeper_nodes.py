@@ -129,7 +129,7 @@ def read_provider(name: str, data: bytes, *, is_java: bool) -> Provider | str:
             f"{MAX_DATA_BYTES} are the most that is read"
         )
     registration = parse(name)
-    if registration is None or not registration.address or not registration.provides:
+    if registration is None or not registration.address or not registration.provides or name != name.rstrip():
         return "its name is no registration of a provider"
     try:
         said = msgspec.json.decode(data, type=_Data) if data else _Data()

@@ -35,8 +35,8 @@ JAR_VARIABLE: Final = "TEST_ZOOKEEPER_JAR"
 TICK_MS: Final = 500
 # Java starts in about a second; ten times that on a machine that does three at once and much else.
 START_S: Final = 20.0
-# Small and quick to start: a test's ZooKeeper holds some hundred nodes.
-JAVA_OPTIONS: Final = ("-Xmx96m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
+# Small and quick to start; with a third of it, some hundred writes of 900 kB ended the server.
+JAVA_OPTIONS: Final = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
 MAIN: Final = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
 
 
