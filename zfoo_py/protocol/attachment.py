@@ -5,6 +5,9 @@ Field order is the order on the wire of the msgpack codec; the zfoo-java codec s
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from zfoo_py.protocol.java_types import Byte, Int, Long, Wire
 from zfoo_py.protocol.packet import Packet
 
 __all__ = [
@@ -51,42 +54,42 @@ class SignalAttachment(Attachment):
         chain: the asks in whose receivers it was made, a line each, the first one first; "" outside of receivers.
     """
 
-    client: int
-    signal_id: int
-    task_executor_hash: int = -1
-    timestamp: int = 0
-    remaining_ms: int = 0
-    chain: str = ""
+    client: Byte
+    signal_id: Int
+    task_executor_hash: Int = -1
+    timestamp: Long = 0
+    remaining_ms: Annotated[int, Wire(java=False)] = 0
+    chain: Annotated[str, Wire(java=False)] = ""
 
 
 class GatewayAttachment(Attachment):
     """A packet that a gateway forwards for its client."""
 
     client: bool
-    sid: int
+    sid: Long
     signal_attachment: SignalAttachment | None = None
-    task_executor_hash: int = 0
-    uid: int = 0
+    task_executor_hash: Int = 0
+    uid: Long = 0
 
 
 class UdpAttachment(Attachment):
     """Where a datagram came from."""
 
     host: str
-    port: int
+    port: Int
 
 
 class HttpAttachment(Attachment):
     """An HTTP request's lane."""
 
-    task_executor_hash: int = 0
-    uid: int = 0
+    task_executor_hash: Int = 0
+    uid: Long = 0
 
 
 class NoAnswerAttachment(Attachment):
     """A one-way packet's lane."""
 
-    task_executor_hash: int
+    task_executor_hash: Int
 
 
 # Attachment id → class.

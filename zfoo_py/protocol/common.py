@@ -1,13 +1,23 @@
-"""Built-in packets: zfoo's (ids 100-104, zfoo.md section 2), and zfoo_py's own (32700 and above)."""
+"""Built-in packets: zfoo's (ids 100-150, zfoo.md section 2), and zfoo_py's own (32700 and above)."""
 
 from __future__ import annotations
 
 from enum import IntEnum
 from typing import Final
 
+from zfoo_py.protocol.java_types import Int, Long
 from zfoo_py.protocol.packet import BUILT_IN, Packet, ProtocolModule
 
 __all__ = [
+    "BrokerRegisterAsk",
+    "TripleLLS",
+    "TripleLSS",
+    "TripleString",
+    "TripleLong",
+    "PairLS",
+    "PairString",
+    "PairLong",
+    "PairIntLong",
     "CAN_CANCEL",
     "CAN_CHAIN",
     "CAPABILITIES",
@@ -76,7 +86,7 @@ zfoo_py_module = ProtocolModule(126, "zfoo_py", table=BUILT_IN)
 class Message(Packet):
     """A text for people. zfoo's codes: 0 error, 1 success, 2 info, 3 warning."""
 
-    code: int
+    code: Int
     message: str
 
 
@@ -84,7 +94,7 @@ class Message(Packet):
 class Error(Packet):
     """An ask went wrong; `code` is an `ErrorCode`, or the application's."""
 
-    code: int
+    code: Int
     message: str
 
 
@@ -102,7 +112,82 @@ class Ping(Packet):
 class Pong(Packet):
     """The answer to `Ping`: the peer's clock in ms since 1970."""
 
-    time: int
+    time: Long
+
+
+@common.packet(110)
+class PairIntLong(Packet):
+    """Two values, as zfoo has them."""
+
+    key: Int
+    value: Long
+
+
+@common.packet(111)
+class PairLong(Packet):
+    """Two values, as zfoo has them."""
+
+    key: Long
+    value: Long
+
+
+@common.packet(112)
+class PairString(Packet):
+    """Two values, as zfoo has them."""
+
+    key: str
+    value: str
+
+
+@common.packet(113)
+class PairLS(Packet):
+    """Two values, as zfoo has them."""
+
+    key: Long
+    value: str
+
+
+@common.packet(114)
+class TripleLong(Packet):
+    """Three values, as zfoo has them."""
+
+    left: Long
+    middle: Long
+    right: Long
+
+
+@common.packet(115)
+class TripleString(Packet):
+    """Three values, as zfoo has them."""
+
+    left: str
+    middle: str
+    right: str
+
+
+@common.packet(116)
+class TripleLSS(Packet):
+    """Three values, as zfoo has them."""
+
+    left: Long
+    middle: str
+    right: str
+
+
+@common.packet(117)
+class TripleLLS(Packet):
+    """Three values, as zfoo has them."""
+
+    left: Long
+    middle: Long
+    right: str
+
+
+@common.packet(150)
+class BrokerRegisterAsk(Packet):
+    """A broker's client says what it is: 1 home, 2 home with GPU, 0 not said."""
+
+    broker_type: Int
 
 
 @zfoo_py_module.packet(32700)

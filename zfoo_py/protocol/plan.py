@@ -18,31 +18,18 @@ from typing import Any
 
 import msgspec
 
+from zfoo_py.protocol.coercion import MismatchError, argument, attribute, exact, in_order, out_of_range, refused
 from zfoo_py.protocol.field_types import Fields, FieldType
 from zfoo_py.protocol.frozen_map import FrozenMap
 from zfoo_py.protocol.java_types import MAX_FLOAT, RANGES
 
-__all__ = ["MismatchError", "Plan", "Plans"]
+__all__ = ["Plan", "Plans"]
 
-# Copies of the exact type, which leave alone what a subclass (an Enum, a defaultdict) defines.
-_EXACT: dict[type[Any], Callable[[Any], Any]] = {
-    int: int.__int__,
-    float: float.__float__,
-    str: str.__str__,
-    bytes: lambda value: bytes.__getitem__(value, slice(None)),
-    list: list,
-    dict: dict,
-    tuple: tuple,
-}
 # Kind → name of the type, where they differ: in a packet, and in what msgpack unpacks.
 _PYTHON_TYPE = {"series": "tuple", "map": "FrozenMap"}
 _ARRIVES_AS = dict.fromkeys(("set", "frozenset", "tuple", "series", "map"), "list")
 # Kinds of which the elements must hash: in a set, and in the key of a map.
 _SETS = frozenset({"set", "frozenset"})
-
-
-class MismatchError(ValueError):
-    """A value is not of the declared type; the text names class and field."""
 
 
 class Plan:
@@ -77,7 +64,7 @@ class Plan:
         values = _values(len(self._fields))
         lines = []
         for value, (field, kind) in zip(values, self._fields, strict=True):
-            lines += [f"{value} = packet.{field}", *code.flatten(kind, value, f"{name}.{field}")]
+            lines += [f"{value} = {attribute(field)}", *code.flatten(kind, value, f"{name}.{field}")]
         self.flatten = code.function("packet", [*lines, f"return {_tuple(values)}"])
         self.build = self._builder(len(self._fields))
 
@@ -92,7 +79,7 @@ class Plan:
         for value, (field, kind) in zip(values, self._fields, strict=False):
             lines += code.build(kind, value, f"{name}.{field}")
         given = [
-            f"{name}={value}" for value, (name, _) in zip(values, self._fields, strict=False)
+            argument(name, value) for value, (name, _) in zip(values, self._fields, strict=False)
         ]  # as fast as without
         return code.function("array", [*lines, f"return packet_class({', '.join(given)})"])
 
@@ -167,10 +154,10 @@ class _Code:
         test = f"type({value}) is not {wanted}"
         if kind.kind == "float":
             test += f" and type({value}) is not int"
-        exact = f"in_order({where!r}, {kind.text!r}, {value})"
+        replaced = f"in_order({where!r}, {kind.text!r}, {value})"
         if kind.kind not in _SETS:
-            exact = f"exact({where!r}, {kind.text!r}, {wanted}, {value})"
-        lines = [f"if {test}:", f"    {value} = {exact}"]
+            replaced = f"exact({where!r}, {kind.text!r}, {wanted}, {value})"
+        lines = [f"if {test}:", f"    {value} = {replaced}"]
         lines += _range_check(kind, value, where)
         lines += self._items(self.flatten, kind, value, where, changes=not _packs_as_is(kind.items))
         if kind.kind == "set" and _packs_as_is(kind.items):
@@ -292,47 +279,12 @@ def _refusal(kind: FieldType, value: str, where: str) -> str:
 # --- called by the functions made
 
 
-def _refused(where: str, expected: str, value: object) -> MismatchError:
-    # Neither the value (it may be long, or a secret) nor its repr (it may raise).
-    length = ""
-    if isinstance(value, list | tuple) and expected.startswith("tuple") and not expected.endswith(", ...]"):
-        length = f" of length {len(value)}"
-    got = "None" if value is None else type(value).__name__
-    return MismatchError(f"{where}: expected {expected}, got {got}{length}")
-
-
-def _out_of_range(where: str, expected: str, value: float) -> MismatchError:
-    if expected in {"Float", "Double"}:
-        return MismatchError(f"{where}: a {expected} cannot hold a number as large as this")
-    low, high = RANGES[expected.lower()]
-    shown = value if -(1 << 70) < value < 1 << 70 else "a number of more than 70 bits"
-    return MismatchError(f"{where}: {shown} is out of range: {expected} is {low} to {high}")
-
-
-def _in_order(where: str, expected: str, value: Any) -> list[Any]:
-    """Return what was given for a set, in its order."""
-    if isinstance(value, Iterable) and not isinstance(value, str | bytes | bytearray | memoryview | Mapping):
-        return list(value)
-    raise _refused(where, expected, value)
-
-
-def _exact(where: str, expected: str, wanted: type[Any], value: Any) -> Any:
-    """Return a subclass's value as the declared type."""
-    if wanted is float and isinstance(value, int):
-        wanted = int
-    if wanted in {dict, FrozenMap} and isinstance(value, dict | FrozenMap):
-        return dict(value)  # each may stand for the other
-    if not isinstance(value, wanted) or isinstance(value, bool):
-        raise _refused(where, expected, value)
-    return _EXACT[wanted](value)
-
-
 def _as_list(where: str, expected: str, value: Any) -> list[Any]:
     """Return an array as a list; in the key of a map it is a tuple."""
     if type(value) is tuple:
         return list(value)
     if type(value) is not list:
-        raise _refused(where, expected, value)
+        raise refused(where, expected, value)
     return value
 
 
@@ -340,7 +292,7 @@ def _as_pairs(where: str, expected: str, value: list[Any]) -> list[Any]:
     """Return an array of [key, value], checked."""
     for pair in value:
         if type(pair) not in {list, tuple} or len(pair) != 2:
-            raise _refused(f"{where} (a pair)", expected, pair)
+            raise refused(f"{where} (a pair)", expected, pair)
     return value
 
 
@@ -349,8 +301,8 @@ _HELPERS: dict[str, object] = {
     "FrozenMap": FrozenMap,
     "as_list": _as_list,
     "as_pairs": _as_pairs,
-    "exact": _exact,
-    "in_order": _in_order,
-    "out_of_range": _out_of_range,
-    "refused": _refused,
+    "exact": exact,
+    "in_order": in_order,
+    "out_of_range": out_of_range,
+    "refused": refused,
 }
