@@ -42,6 +42,7 @@ _EMPTY: Final = {
 _EMPTY_BYTES: Final = {"list": 72, "dict": 80, "set": 232, "map": 136}
 _PYTHON_TYPE: Final = {"series": "tuple", "map": "FrozenMap"}
 _MAPS: Final = frozenset({"dict", "map"})
+_KEYED: Final = _MAPS | {"set", "frozenset"}
 # Of numbers and bools: the least bytes of one, and zfoo's bound of how many a list may have.
 _WIDTH_BYTES: Final = {"short": 2, "float": 4, "double": 8}
 _LIST_LIMITS: Final = {
@@ -135,7 +136,7 @@ class _Code:
             where = f"{packet_class.__name__}.{field}"
             lines.append(f"v{index} = {attribute(field)}")
             if kind.kind in {"str", "bytes"}:
-                lines += self._sized_writer(kind, index, where)
+                lines += self._sized_writer(kind, f"v{index}", f"n{index}", where)
                 parts += [f"INTS[n{index}] if n{index} < SMALL else write_int(n{index})", f"v{index}"]
             else:
                 parts.append(self._expression(kind, f"v{index}", where))
@@ -146,13 +147,12 @@ class _Code:
         made: Callable[[Any], bytes] = self._function("packet", lines)
         return made
 
-    def _sized_writer(self, kind: FieldType, index: int, where: str) -> list[str]:
-        """Write: make a field's str or bytes the bytes to send, and count them."""
-        value = f"v{index}"
+    def _sized_writer(self, kind: FieldType, value: str, size: str, where: str) -> list[str]:
+        """Write: make a str or bytes the bytes to send, and count them."""
         lines = [f"if type({value}) is not {kind.kind}:", f"    {value} = {self._name('w', plain_value(kind, where))}({value})"]
         if kind.kind == "str":
             lines.append(f"{value} = {value}.encode('utf-8', {SURROGATES!r})")
-        return [*lines, f"n{index} = len({value})"]
+        return [*lines, f"{size} = len({value})"]
 
     def _expression(self, kind: FieldType, value: str, where: str) -> str:
         """Write an expression: the bytes of `value`, which is a name."""
@@ -187,6 +187,10 @@ class _Code:
             key = self._expression(kind.items[0], "k", f"{where} (a key)")
             item = self._expression(kind.items[1], "i", f"{where} (a value)")
             lines.append(f"parts = [{key} + {item} for k, i in value.items()]")
+        elif kind.items[0].kind in {"str", "bytes"}:
+            each = self._sized_writer(kind.items[0], "i", "n", f"{where} (an element)")
+            each.append("parts.append((INTS[n] if n < SMALL else write_int(n)) + i)")
+            lines += ["parts = []", "for i in value:", *_indented(each)]
         else:
             lines.append(f"parts = [{self._expression(kind.items[0], 'i', f'{where} (an element)')} for i in value]")
         lines += [
@@ -240,42 +244,37 @@ class _Code:
             return [f"{to} = {'data[p] != 0' if width == 'bool' else 'signed(data[p])'}", "p += 1"]
         if width in _WIDTH_BYTES:
             return [f"({to},) = unpack_{width}(data, p)", f"p += {_WIDTH_BYTES[width]}"]
+        decoded = ".decode()" if kind.kind == "str" else ""
         # A slice past the end is short, and then `p` is past it: seen at the next byte, or at the end of the object.
         return [
             "n = data[p]",
             "if n < 128:",
             "    p += 1",
-            "    end_ = p + SIZES[n]",
+            f"    {to} = data[p : (p := p + SIZES[n])]{decoded}",
             "else:",
             "    n, p = read_int(data, p, n)",
-            "    end_ = p + n if n > 0 else p",
-            f"{to} = data[p:end_]{'.decode()' if kind.kind == 'str' else ''}",
-            "p = end_",
+            f"    {to} = data[p : (p := p + max(n, 0))]{decoded}",
         ]
 
     def _container_reader(self, kind: FieldType, where: str) -> Callable[..., tuple[Any, int]]:
-        limit = _limit(kind)
+        many = ["count, p = read_int(data, p, count)", f"if count >= {_limit(kind)}:"]
+        many.append(f"    raise too_many({where!r}, count, {_limit(kind)})")
         least = sum(map(_least_bytes, kind.items))
-        lines = [
-            "start = p",
-            *_read_size("count"),
-            "if count <= 0:",
-            f"    return {self._keep(kind, _EMPTY[kind.kind], 'start')}",
-            f"if count >= {limit}:",
-            f"    raise too_many({where!r}, count, {limit})",
-            "last = len(data)",
-            f"if count * {least} > last - p:",
-            "    raise too_short()",
-        ]
+        lines = ["start = p"] if kind.kind in _KEYED else []
+        lines += ["count = data[p]", "if count < 128:", "    count = UNZIGZAG[count]", "    p += 1"]
+        lines += ["else:", *_indented(many), "if count <= 0:"]
+        lines.append(f"    return {self._keep(kind, _EMPTY[kind.kind])}")
+        lines += [f"if count * {least} > len(data) - p:", "    raise too_short()"]
         lines += self._read_items(kind, where)
-        lines.append(f"return {self._keep(kind, _made(kind), 'start')}")
+        lines.append(f"return {self._keep(kind, _made(kind))}")
         return self._function("data, p, memory", lines)
 
-    def _keep(self, kind: FieldType, value: str, start: str) -> str:
+    @staticmethod
+    def _keep(kind: FieldType, value: str) -> str:
         """Write: the value with its next position; a table of hashes is charged to the message's memory."""
-        if kind.kind not in {"set", "frozenset", *_MAPS}:
+        if kind.kind not in _KEYED:
             return f"{value}, p"
-        own = f"p - {start}" if not any(item.items or item.packet for item in kind.items) else "max(count, 0) + 1"
+        own = "p - start" if not any(item.items or item.packet for item in kind.items) else "max(count, 0) + 1"
         return f"charged({value}, {own}, memory), p"
 
     def _read_items(self, kind: FieldType, where: str) -> list[str]:
@@ -325,7 +324,7 @@ def _width(kind: FieldType) -> str:
 
 def _limit(kind: FieldType) -> int:
     """Return the count at which Java's readers refuse a container."""
-    if kind.kind in {"set", "frozenset", *_MAPS}:
+    if kind.kind in _KEYED:
         return _KEYED_LIMIT
     return _LIST_LIMITS.get(_width(kind.items[0]), _OBJECTS_LIMIT)
 
