@@ -133,8 +133,8 @@ def _declare() -> None:
             CLASSES[name] = known
             continue
         fields: list[tuple[str, Any]] = []
-        # Declared in another order than the wire's.
-        for field in reversed(schema["fields"]):
+        # Declared in another order than the wire's; WInner is in a JSON text, which has the order of declaration.
+        for field in schema["fields"] if name == "WInner" else reversed(schema["fields"]):
             kind = annotation(field["type"])
             if field.get("compatible") is not None:
                 kind = Annotated[kind, Wire(compatible=field["compatible"])]

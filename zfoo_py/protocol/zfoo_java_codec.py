@@ -64,9 +64,13 @@ class ZfooJavaCodec:
 
     def message(self, packet: Packet, attachment: Attachment | None = None) -> bytes:
         """Return a whole message. O(size). Raises as `encode`."""
+        return self.finish(self.encode(packet), attachment)
+
+    def finish(self, head: bytes, attachment: Attachment | None = None) -> bytes:
+        """Return the message of an encoded packet. O(size)."""
         if attachment is None:
-            return self.encode(packet) + b"\x00"
-        return b"".join((self.encode(packet), b"\x01", self.encode(attachment)))
+            return head + b"\x00"
+        return b"".join((head, b"\x01", self.encode(attachment)))
 
     # --- in
 
