@@ -17,12 +17,17 @@ def test_ids_modules_and_fields():
     }
     first = ("wire_version", "kind", "node_id", "registration", "max_frame_bytes")
     hello = (*first, "capabilities", "token", "consumes", "weight")
+    pairs = ("PairIntLong", "PairLong", "PairString", "PairLS")
+    triples = ("TripleLong", "TripleString", "TripleLSS", "TripleLLS")
     assert found == {
         100: (2, "common", "Message", ("code", "message")),
         101: (2, "common", "Error", ("code", "message")),
         102: (2, "common", "Heartbeat", ()),
         103: (2, "common", "Ping", ()),
         104: (2, "common", "Pong", ("time",)),
+        **{110 + index: (2, "common", name, ("key", "value")) for index, name in enumerate(pairs)},
+        **{114 + index: (2, "common", name, ("left", "middle", "right")) for index, name in enumerate(triples)},
+        150: (2, "common", "BrokerRegisterAsk", ("broker_type",)),
         32700: (126, "zfoo_py", "Hello", hello),
         32701: (126, "zfoo_py", "Draining", ()),
         32702: (126, "zfoo_py", "Cancel", ("signal_ids",)),

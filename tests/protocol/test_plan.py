@@ -226,8 +226,9 @@ def is_of(kind, value):  # noqa: PLR0911
         return type(value) is kind and all(
             is_of(hint, getattr(value, name)) for hint, name in zip(HINTS[kind], kind.__struct_fields__, strict=True)
         )
-    if origin in (list, set):
-        return type(value) is origin and all(is_of(args[0], item) for item in value)
+    if origin in (list, set):  # a set may be sent as any iterable
+        kinds = (set, frozenset, list, tuple) if origin is set else (list,)
+        return type(value) in kinds and all(is_of(args[0], item) for item in value)
     if origin is dict:
         return type(value) is dict and all(is_of(args[0], k) and is_of(args[1], v) for k, v in value.items())
     if origin is tuple and args[-1:] == (...,):

@@ -33,8 +33,8 @@ def json_text(text: str) -> str:
 
 
 def empty(kind: FieldType) -> Any:
-    """Return what a missing field becomes: None where that is allowed, else 0, false or empty."""
-    return None if kind.nullable or kind.packet is not None else _MAKE[kind.kind]()
+    """Return what a missing or null field becomes: 0 or false of a number or bool, and else None, Java's null."""
+    return None if kind.nullable or kind.kind not in {"int", "float", "bool"} else _MAKE[kind.kind]()
 
 
 def _float_text(value: float, *, is_single: bool) -> str:
@@ -159,7 +159,7 @@ def _in_range(kind: FieldType, where: str, value: int) -> int:
 
 
 def reader(kind: FieldType, where: str, packet_reader: Callable[[type[Any]], Reader]) -> Reader:
-    """Return JSON → value; null is None where that is allowed, else 0, false or empty. It raises MismatchError."""
+    """Return JSON → value; null is as `empty` says. It raises MismatchError."""
     text = kind.text
 
     if kind.packet is not None:

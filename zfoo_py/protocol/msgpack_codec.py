@@ -189,9 +189,6 @@ class MsgpackCodec:
                 raise MismatchError(f"signal id {signal.signal_id} is not in 1..{MAX_SIGNAL_ID}")
             if signal.client not in CLIENT_CODES:
                 raise MismatchError(f"unknown client code {signal.client} of a SignalAttachment")
-        lane = getattr(attachment, "task_executor_hash", 0)
-        if not -0x8000_0000 <= lane <= 0x7FFF_FFFF:
-            raise MismatchError(f"task executor hash {lane} has more than 32 bits")
         return attachment
 
     def _fields_of(self, packet_class: type[Any]) -> Fields:
