@@ -11,7 +11,7 @@ from zfoo_py.protocol import zfoo_java_codec, zfoo_json_codec
 from zfoo_py.protocol.attachment import GatewayAttachment, NoAnswerAttachment, SignalAttachment
 from zfoo_py.protocol.common import Heartbeat, Ping, Pong
 from zfoo_py.protocol.framing import frame
-from zfoo_py.protocol.zfoo_java_codec import decode, encode
+from zfoo_py.protocol.zfoo_java_codec import encode
 
 TABLE = PacketTable()
 scores = ProtocolModule(80, "scores", table=TABLE)
@@ -188,7 +188,7 @@ def test_a_java_provider_hears_nothing_of_ours():
                 writer.close()
 
         server = await asyncio.start_server(served, "127.0.0.1", 0)
-        address = "127.0.0.1:%d" % server.sockets[0].getsockname()[1]
+        address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
         entry = f"zfoo-java://java | {address} | provider:[scores-scores]"
         discovery = {"kind": "static", "addresses": [entry]}
         node = Node(id="consumer", table=TABLE, consumes=[scores], receivers=[], discovery=discovery)

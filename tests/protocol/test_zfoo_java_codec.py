@@ -13,7 +13,10 @@ CODEC = ZfooJavaCodec(TABLE)
 
 
 def ids(entries):
-    return [f"{index}-{entry.get('packet') or entry.get('decodedAs')}-{entry['note'][:40]}" for index, entry in enumerate(entries)]
+    return [
+        f"{index}-{entry.get('packet') or entry.get('decodedAs')}-{entry['note'][:40]}"
+        for index, entry in enumerate(entries)
+    ]
 
 
 def same(left, right):

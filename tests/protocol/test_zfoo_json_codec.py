@@ -55,7 +55,11 @@ def test_messages(entry):
     if "decoded" in entry:
         name = entry["packet"]
         known = {field["name"] for field in WIRE["schema"].get(name, {"fields": []})["fields"]}
-        expected = HelloAsk(**entry["decoded"]) if not known and name == "HelloAsk" else packet_as_read(name, packet_of(name, entry["decoded"]))
+        expected = (
+            HelloAsk(**entry["decoded"])
+            if not known and name == "HelloAsk"
+            else packet_as_read(name, packet_of(name, entry["decoded"]))
+        )
         for field in expected.__struct_fields__:
             assert (getattr(got, field) or None) == (getattr(expected, field) or None)
     else:

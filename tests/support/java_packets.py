@@ -93,7 +93,9 @@ def as_read(java: str, value: Any, *, frozen: bool = False) -> Any:
             return frozenset(made) if frozen else set(made)
         return tuple(made) if frozen else made
     if head == "Map":
-        items_read = ((as_read(items[0], k, frozen=True), as_read(items[1], v, frozen=frozen)) for k, v in value.items())
+        items_read = (
+            (as_read(items[0], k, frozen=True), as_read(items[1], v, frozen=frozen)) for k, v in value.items()
+        )
         return type(value)(items_read)
     return packet_as_read(head, value) if head in CLASSES else value
 

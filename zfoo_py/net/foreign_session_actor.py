@@ -27,6 +27,7 @@ from zfoo_py.protocol.attachment import (
 )
 from zfoo_py.protocol.common import Error, ErrorCode, Hello, Ping, Pong, zfoo_py_module
 from zfoo_py.protocol.common import Heartbeat as HeartbeatPacket
+from zfoo_py.protocol.raised import MAX_MESSAGE_CHARS, bounded
 from zfoo_py.protocol.registration import parse
 
 if TYPE_CHECKING:
@@ -46,7 +47,9 @@ SILENT_IDLES: Final = 3
 
 
 class ForeignSessionActor(SessionActor):
-    """Owns one connection to a Java peer; as `SessionActor`, and:
+    """Owns one connection to a Java peer, as `SessionActor` does to others.
+
+    Its arguments are those, and before them:
 
     Args:
         foreign: the peer's codec.
@@ -101,17 +104,17 @@ class ForeignSessionActor(SessionActor):
             return
         if packet.__class__ is HeartbeatPacket:
             return
-        if attachment.__class__ is SignalAttachment and attachment.client not in _ASKS:  # type: ignore[union-attr]
-            self._answered(attachment.signal_id, packet)  # type: ignore[union-attr]
+        if attachment.__class__ is SignalAttachment and attachment.client not in _ASKS:
+            self._answered(attachment.signal_id, packet)
             return
-        if attachment.__class__ is GatewayAttachment and not attachment.client:  # type: ignore[union-attr]
+        if attachment.__class__ is GatewayAttachment and not attachment.client:
             self._env.warn(self.session.peer, f"{self.session.peer} takes this node for a gateway")
             return
         ours = self._as_ours(attachment)
         if packet.__class__ is Ping:
             self._pong_to(ours)
         elif packet.__class__ is Error and ours is None:
-            self._peer_error(packet)  # type: ignore[arg-type]
+            self._peer_error(packet)
         elif not self.intake.is_reading:
             self.intake.held.append((binding, packet, ours))
         elif self._env.receive(self.session, binding, packet, ours):
@@ -153,8 +156,8 @@ class ForeignSessionActor(SessionActor):
             if outbound.call.expects in {None, Error}:
                 outbound.call.answer.settle(packet)
             else:
-                about = failures._about(outbound, self.session, may_have_run=True)  # noqa: SLF001
-                message = failures.bounded(packet.message, failures.MAX_MESSAGE_CHARS)
+                about = failures._about(outbound, self.session, may_have_run=True)
+                message = bounded(packet.message, MAX_MESSAGE_CHARS)
                 failures.fail(outbound.call, RemoteError(packet.code, message, **about))
             self._close_when_idle()
         else:
@@ -166,7 +169,7 @@ class ForeignSessionActor(SessionActor):
         try:
             size = len(self._foreign.own(outbound.call.head))
         except EncodeError as error:
-            failures.fail(outbound.call, error)  # type: ignore[arg-type]
+            failures.fail(outbound.call, error)
             return
         if size > self._max_head_bytes:
             failures.fail(outbound.call, failures.too_large(outbound, self.session, self._max_head_bytes))
@@ -177,7 +180,7 @@ class ForeignSessionActor(SessionActor):
         try:
             size = len(self._foreign.own(send.head))
         except EncodeError as error:
-            failures.fail_send(send, error)  # type: ignore[arg-type]
+            failures.fail_send(send, error)
             return
         if size > self._max_head_bytes:
             failures.fail_send(send, failures.send_too_large(send, self.session, self._max_head_bytes))

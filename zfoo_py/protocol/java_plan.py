@@ -128,7 +128,9 @@ class _Code:
 
     # --- packet → bytes
 
-    def writer(self, packet_class: type[Any], fields: list[tuple[str, FieldType]], plain: int) -> Callable[[Any], bytes]:
+    def writer(
+        self, packet_class: type[Any], fields: list[tuple[str, FieldType]], plain: int
+    ) -> Callable[[Any], bytes]:
         """Make ``write``."""
         lines = ["if packet is None:", "    return ZERO"]
         parts = []
@@ -149,7 +151,10 @@ class _Code:
 
     def _sized_writer(self, kind: FieldType, value: str, size: str, where: str) -> list[str]:
         """Write: make a str or bytes the bytes to send, and count them."""
-        lines = [f"if type({value}) is not {kind.kind}:", f"    {value} = {self._name('w', plain_value(kind, where))}({value})"]
+        lines = [
+            f"if type({value}) is not {kind.kind}:",
+            f"    {value} = {self._name('w', plain_value(kind, where))}({value})",
+        ]
         if kind.kind == "str":
             lines.append(f"{value} = {value}.encode('utf-8', {SURROGATES!r})")
         return [*lines, f"{size} = len({value})"]
