@@ -41,7 +41,7 @@ import msgspec
 
 from zfoo_py.addresses import parse_address
 from zfoo_py.alert_limits import AlertLimits
-from zfoo_py.discovery_config import DiscoveryConfig, checked_discovery, discovery_of
+from zfoo_py.discovery_config import CODECS, DiscoveryConfig, checked_discovery, discovery_of
 from zfoo_py.errors import ConfigError, nearest_name
 from zfoo_py.tables import check_keys, convert, keys_of
 
@@ -109,6 +109,13 @@ class Consume(msgspec.Struct, frozen=True):
     provider: str = ""  # as the module
     balancer: str = DEFAULT_BALANCER
     options: dict[str, Any] = {}  # of the balancer; `zfoo_py.consumer.policies` says which it has
+
+
+class Listen(msgspec.Struct, frozen=True):
+    """One more address at which this node listens, and what is spoken there: "zfoo-java", "zfoo-json" or "msgpack"."""
+
+    address: str
+    codec: str = CODECS[1]
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -182,6 +189,7 @@ class _Module(msgspec.Struct, frozen=True):
 class _Document(msgspec.Struct, frozen=True):
     node: _Node = _Node()
     server: _Server = _Server()
+    listen: tuple[Listen, ...] = ()
     provider: tuple[Provide, ...] = ()
     consumer: tuple[Consume, ...] = ()
     discovery: DiscoveryConfig = DiscoveryConfig()
@@ -208,6 +216,7 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     announce_address: str = ""
     weight: int = 1
     ring_identity: str = RING_IDENTITIES[0]
+    listen: tuple[Listen, ...] = ()
     provides: tuple[Provide, ...] = ()
     consumes: tuple[Consume, ...] = ()
     discovery: DiscoveryConfig = DiscoveryConfig()
@@ -246,7 +255,7 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
         Arguments: id=, ring_identity=, address=, announce_address=, weight=, discovery=(kind | mapping |
         DiscoveryConfig), imports=, modules=, every limit by its name, provides=[module | name | (module, name) |
         Provide], consumes=[module | name | (module, provider) | (module, provider, balancer) | Consume]. None means:
-        not given. Lists replace, tables merge.
+        not given; listen=[address | (address, codec) | Listen]. Lists replace, tables merge.
 
         Raises:
             ConfigError: with the key's path and the nearest valid name.
@@ -271,6 +280,7 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
             announce_address=_checked_announce(document.server.announce_address),
             weight=_checked_weight(document.server.weight),
             ring_identity=_checked_identity(document.node.ring_identity),
+            listen=_checked_listen(document.listen),
             provides=provides,
             consumes=consumes,
             discovery=checked_discovery(document.discovery, is_consumer=bool(consumes)),
@@ -296,6 +306,7 @@ _ARGUMENTS: Final[Mapping[str, tuple[str, ...]]] = {
     "weight": ("server", "weight"),
     "ring_identity": ("node", "ring_identity"),
     "send_tracebacks": ("node", "send_tracebacks"),
+    "listen": ("listen",),
     "provides": ("provider",),
     "consumes": ("consumer",),
     "discovery": ("discovery",),
@@ -304,7 +315,11 @@ _ARGUMENTS: Final[Mapping[str, tuple[str, ...]]] = {
     "modules": ("modules",),
     **{name: ("limits", name) for name in Limits.__struct_fields__},
 }
-_ROWS: Final[Mapping[str, type[Provide | Consume]]] = {"provides": Provide, "consumes": Consume}
+_ROWS: Final[Mapping[str, type[Provide | Consume | Listen]]] = {
+    "provides": Provide,
+    "consumes": Consume,
+    "listen": Listen,
+}
 
 
 def _nested(keys: Iterable[str], value: object) -> dict[str, Any]:
@@ -368,9 +383,9 @@ def _from_arguments(arguments: Mapping[str, object]) -> dict[str, Any]:
 
 
 def _row(item: object, argument: str) -> dict[str, object]:
-    """One entry of `provides` or `consumes` as the table that TOML would hold."""
+    """One entry of `provides`, `consumes` or `listen` as the table that TOML would hold."""
     keys = _ROWS[argument].__struct_fields__
-    if isinstance(item, Provide | Consume):
+    if isinstance(item, Provide | Consume | Listen):
         item = msgspec.structs.asdict(item)
     elif not isinstance(item, Mapping):
         parts = item if isinstance(item, tuple) else (item,)
@@ -413,6 +428,21 @@ def _services(document: _Document) -> tuple[tuple[Provide, ...], tuple[Consume, 
             raise ConfigError(text, path=f"{path}.{key}")
         consumes[consume.module] = (chosen, path)
     return tuple(provides), tuple(chosen for chosen, _ in consumes.values())
+
+
+def _checked_listen(rows: tuple[Listen, ...]) -> tuple[Listen, ...]:
+    codecs: dict[str, int] = {}
+    for index, row in enumerate(rows):
+        path = f"listen[{index}]"
+        parse_address(check_name(row.address, "address", path=f"{path}.address"), path=f"{path}.address")
+        if row.codec not in CODECS:
+            known = ", ".join(CODECS)
+            raise ConfigError(
+                f"{row.codec!r} is no codec: {known}", path=f"{path}.codec", nearest=nearest_name(row.codec, CODECS)
+            )
+        if (first := codecs.setdefault(row.codec, index)) != index:
+            raise ConfigError(f"speaks {row.codec}, as listen[{first}] does: keep one", path=path)
+    return rows
 
 
 def _checked_announce(address: str) -> str:

@@ -19,6 +19,7 @@ from zfoo_py.addresses import parse_address
 from zfoo_py.errors import ConfigError, nearest_name
 
 __all__ = [
+    "CODECS",
     "DEFAULT_DISCOVERY_ADDRESS",
     "DEFAULT_ZOOKEEPER_ADDRESS",
     "DiscoveryConfig",
@@ -31,6 +32,8 @@ DEFAULT_DISCOVERY_ADDRESS: Final = "127.0.0.1:12399"
 # ZooKeeper's own port.
 DEFAULT_ZOOKEEPER_ADDRESS: Final = "127.0.0.1:2181"
 
+# What may be spoken on a connection: the default, and the two of Java zfoo.
+CODECS: Final = ("msgpack", "zfoo-java", "zfoo-json")
 KINDS: Final = ("embedded", "static", "zookeeper")
 # "all": everything that this node creates; "root": the root alone, as zfoo does it.
 ACL_SCOPES: Final = ("all", "root")
@@ -55,7 +58,8 @@ class DiscoveryConfig(msgspec.Struct, frozen=True):
     Attributes:
         kind: "embedded", "static" or "zookeeper".
         address: of the embedded one; of the ZooKeeper servers, separated by commas.
-        addresses: static: "host:port" of each provider.
+        addresses: static: "host:port" of each provider; a Java one's codec and registration, since it does not tell:
+            "zfoo-java://id | host:port | provider:[module-group]".
         host: embedded: this node is the discovery server.
         root: ZooKeeper: the node below which everything stands.
         center: ZooKeeper: what the root's data says; another text there is an error, as in zfoo.
@@ -143,9 +147,23 @@ def checked_discovery(discovery: DiscoveryConfig, *, is_consumer: bool) -> Disco
         if not discovery.addresses and is_consumer:
             raise ConfigError('kind "static" needs "host:port" of each provider', path="discovery.addresses")
         for index, address in enumerate(discovery.addresses):
-            parse_address(address, path=f"discovery.addresses[{index}]", port_zero=False)
+            _check_static(address, f"discovery.addresses[{index}]")
     parse_address(discovery.address, path="discovery.address", port_zero=discovery.host)
     return discovery
+
+
+def _check_static(text: str, path: str) -> None:
+    codec, mark, registration = text.partition("://")
+    if not mark:
+        parse_address(text, path=path, port_zero=False)
+        return
+    if codec not in CODECS:
+        raise ConfigError(f"{codec!r} is no codec: {', '.join(CODECS)}", path=path, nearest=nearest_name(codec, CODECS))
+    parts = [part.strip() for part in registration.split("|")]
+    if len(parts) < 3 or not parts[2].startswith("provider:["):
+        text = f'write "{codec}://id | host:port | provider:[module-group]", as the provider registers itself'
+        raise ConfigError(text, path=path)
+    parse_address(parts[1], path=path, port_zero=False)
 
 
 def _check_zookeeper(discovery: DiscoveryConfig) -> None:

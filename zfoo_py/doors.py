@@ -11,9 +11,11 @@ from zfoo_py.consumer import messages as c
 from zfoo_py.errors import ConfigError, SessionClosedError
 from zfoo_py.log import rate_limited
 from zfoo_py.net import messages as m
+from zfoo_py.net.foreign_session_actor import ForeignSessionActor
 from zfoo_py.net.session_actor import SessionActor
 from zfoo_py.net.tcp_io import TcpConnection
 from zfoo_py.protocol.common import Error, ErrorCode
+from zfoo_py.protocol.foreign_codec import ForeignCodec, foreign_codec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -41,13 +43,19 @@ class Doors:
     """
 
     def __init__(
-        self, runtime: Runtime, env: SessionEnv, network: Network, limits: Limits, cores: Sequence[CoreRef]
+        self,
+        runtime: Runtime,
+        env: SessionEnv,
+        network: Network,
+        limits: Limits,
+        cores: Sequence[CoreRef],
     ) -> None:
         self._runtime = runtime
         self._env = env
         self._network = network
         self._limits = limits
         self._cores = cores
+        self._foreign: dict[str, ForeignCodec] = {}
         self._sids = itertools.count(1)  # zfoo: one counter for both sides, from 1
         self._dials: set[asyncio.Task[None]] = set()
         self._is_stopped = False
@@ -56,15 +64,20 @@ class Doors:
 
     # --- those that come
 
-    async def listen(self, text: str, path: str) -> str:
+    async def listen(self, text: str, path: str, codec: str = c.MSGPACK) -> str:
         """Listen at an address of the configuration, ``path`` its key; return where it really is.
+
+        Args:
+            text: the address.
+            path: for errors.
+            codec: what is spoken there.
 
         Raises:
             ConfigError: it cannot be used.
         """
         address = parse_address(text, path=path)
         try:
-            listener = await self._network.listen(address.host, address.port, self._make_accepted)
+            listener = await self._network.listen(address.host, address.port, lambda: self._make_accepted(codec))
         except ConfigError as error:
             raise ConfigError(str(error), path=path) from error
         self.listeners.append(listener)
@@ -74,19 +87,31 @@ class Doors:
         """Make the session of an accepted connection."""
         return self._runtime.spawn(SessionActor, env, next(self._sids), "server", connection)
 
-    def _make_accepted(self) -> TcpConnection:
-        return self._connection(self._limits.max_client_frame_bytes, self._accepted)
+    def _make_accepted(self, codec: str) -> TcpConnection:
+        accepted = lambda connection: self._accepted(connection, codec)  # noqa: E731
+        return self._connection(self._limits.max_client_frame_bytes, accepted)
 
-    def _accepted(self, connection: TcpConnection) -> LoopActorRef[Any] | None:
+    def _accepted(self, connection: TcpConnection, codec: str) -> LoopActorRef[Any] | None:
         count = len(self._runtime.actors) - sum(1 for core in self._cores if core.ref is not None)
         if count >= self._limits.max_connections:
             self.refused += 1
             text = f"{count} sessions are open here: that is max_connections"
             warn_peer("listener", f"refused {connection.peer}: {text}")
-            codec = self._env.codec
-            connection.write(codec.one_way_frame(codec.encode(Error(ErrorCode.OVERLOADED, text)), None))
+            spoken = self._foreign_codec(codec) or self._env.codec
+            connection.write(spoken.one_way_frame(spoken.encode(Error(ErrorCode.OVERLOADED, text)), None))
             return None
-        return self.welcome(self._env, connection)
+        foreign = self._foreign_codec(codec)
+        if foreign is None:
+            return self.welcome(self._env, connection)
+        return self._runtime.spawn(ForeignSessionActor, foreign, self._env, next(self._sids), "server", connection)
+
+    def _foreign_codec(self, name: str) -> ForeignCodec | None:
+        """Return the codec of Java peers by its name, made at first use; None for the default codec."""
+        if name == c.MSGPACK:
+            return None
+        if name not in self._foreign:
+            self._foreign[name] = foreign_codec(name, self._env.codec)
+        return self._foreign[name]
 
     def _connection(
         self, max_frame_bytes: int, opened: Callable[[TcpConnection], LoopActorRef[Any] | None]
@@ -117,6 +142,10 @@ class Doors:
 
             announced = target.text or None
             sid = next(self._sids)
+            foreign = self._foreign_codec(target.codec)
+            if foreign is not None:
+                common = (self._env, sid, "client", connection, announced, watch)
+                return self._runtime.spawn(ForeignSessionActor, foreign, *common)
             return self._runtime.spawn(SessionActor, self._env, sid, "client", connection, announced, watch)
 
         try:

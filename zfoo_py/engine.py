@@ -120,6 +120,7 @@ class Engine:
         self._random = parts.rng
         self._registration_text = ""
         self.address = ""
+        self.listeners: dict[str, str] = {}  # codec → where it is spoken
         self.discovery_address = config.discovery.address if config.discovery.kind == "embedded" else ""
         self.undelivered = 0
         self.runtime = Runtime(loop, timers=parts.clock, inbox_limit_messages=limits.inbox_limit_messages)
@@ -314,7 +315,7 @@ class Engine:
         config = self._config
         registration = Registration(
             id=config.id,
-            address=self.address or None,
+            address=self._dialled_by_others() or None,
             provides=tuple(ServiceName(provided.module, provided.name) for provided in config.provides),
             consumes=tuple(Subscription(consumed.balancer, consumed.provider) for consumed in config.consumes),
         )
@@ -323,7 +324,8 @@ class Engine:
         if config.provides or config.consumes:
             await self._discovery.start(self.connector.tell, watch=bool(config.consumes))
         if config.provides:
-            self._discovery.register(self._registration_text, weight=config.weight)
+            listeners = self.listeners if len(self.listeners) > 1 else None
+            self._discovery.register(self._registration_text, weight=config.weight, listeners=listeners)
         if config.consumes:
             await self._wait_ready()
 
@@ -332,10 +334,20 @@ class Engine:
             listening = await self.doors.listen(self._config.address, "server.address")
             option = self._config.announce_address
             self.address = await announced_address(listening, option, servers_of(self._config))
+            self.listeners[c.MSGPACK] = self.address
+        for index, row in enumerate(self._config.listen):
+            listening = await self.doors.listen(row.address, f"listen[{index}].address", row.codec)
+            option = self._config.announce_address.partition(":")[0]
+            self.listeners[row.codec] = await announced_address(listening, option, servers_of(self._config))
         if self._config.admin_path:
             self.doors.listeners.append(await self.admin.listen(self._env, self.doors.welcome))
         if self._config.discovery.host:
             self.discovery_address = await self.doors.listen(self._config.discovery.address, "discovery.address")
+
+    def _dialled_by_others(self) -> str:
+        """Return the address to register. In ZooKeeper Java peers dial what is registered there, whatever else is."""
+        java = self.listeners.get(c.JAVA, "")
+        return java if java and self._config.discovery.kind == "zookeeper" else self.address
 
     def _make_discovery(self, registration: Registration) -> Discovery:
         if self._parts.discovery is not None:

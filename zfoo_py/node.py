@@ -229,6 +229,11 @@ class Node:
         return self._engine.address if self._engine is not None else ""
 
     @property
+    def listeners(self) -> dict[str, str]:
+        """Where the node really listens, by codec: {"msgpack": "host:port", "zfoo-java": …}; {} before the start."""
+        return dict(self._engine.listeners) if self._engine is not None else {}
+
+    @property
     def discovery_address(self) -> str:
         """Where the embedded discovery is that this node uses or hosts, "" for other kinds or before the start."""
         return self._engine.discovery_address if self._engine is not None else ""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["ConnectorActor", "backoff_s"]
 
 # What this node can talk to.
-SPOKEN = frozenset((c.MSGPACK,))
+SPOKEN = frozenset((c.MSGPACK, c.JAVA, c.JSON))
 
 
 def backoff_s(failures: int, first_s: float, last_s: float, jitter: float) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from zfoo_py.consumer.messages import Announced, DiscoverySilent, Target
+from zfoo_py.protocol.registration import parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -49,15 +50,23 @@ class Discovery(Protocol):
         """Return what is wrong right now and what to do about it, in one sentence; "" if nothing is."""
 
 
+def _target(entry: str) -> Target:
+    codec, mark, text = entry.partition("://")
+    registration = parse(text) if mark else None
+    if registration is None:
+        return Target("", entry)
+    return Target(text, registration.address or "", codec)
+
+
 class StaticDiscovery:
     """A fixed list of addresses; which modules they provide, their Hello tells.
 
     Args:
-        addresses: "host:port" each.
+        addresses: "host:port" each; of a Java provider "codec://registration".
     """
 
     def __init__(self, addresses: Sequence[str]) -> None:
-        self._targets = tuple(Target("", address) for address in addresses)
+        self._targets = tuple(map(_target, addresses))
 
     async def start(self, announce: Callable[[Announced | DiscoverySilent], None], *, watch: bool) -> None:
         """Announce the list, once."""

@@ -63,6 +63,7 @@ __all__ = [
 # The codecs that a provider may speak, as discovery names them.
 MSGPACK = "msgpack"
 JAVA = "zfoo-java"
+JSON = "zfoo-json"
 
 
 class SendOrder(msgspec.Struct, frozen=True):

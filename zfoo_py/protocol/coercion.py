@@ -1,4 +1,7 @@
-"""Values that are not of exactly the declared type: taken as it, or refused. What the compiled functions fall back on."""
+"""Values that are not of exactly the declared type: taken as it, or refused.
+
+The compiled functions fall back on this.
+"""
 
 from __future__ import annotations
 

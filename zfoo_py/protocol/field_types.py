@@ -223,7 +223,7 @@ def _parse_field(annotation: object, base: type[Any]) -> FieldType:
     others = tuple(note for note in notes if not isinstance(note, Wire))
     if len(wires) > 1:
         raise _UnsupportedError(annotation, "it has more than one Wire(...)")
-    kind = _parse(Annotated[(inner, *others)] if others else inner, base)  # type: ignore[arg-type]
+    kind = _parse(Annotated[(inner, *others)] if others else inner, base)
     return msgspec.structs.replace(kind, wire=wires[0]) if wires else kind
 
 

@@ -49,5 +49,9 @@ class FrozenMap(Mapping[K, V]):
             self._hash = hash(frozenset(self._items.items()))
         return self._hash
 
+    def table_bytes(self) -> int:
+        """Return the bytes of its table of hashes, without keys and values."""
+        return self._items.__sizeof__() + 32  # and what the garbage collector keeps of both
+
     def __repr__(self) -> str:
         return f"FrozenMap({self._items!r})"

@@ -1,7 +1,8 @@
 """Values ↔ bytes as Java zfoo has them (zfoo.md section 1): what the functions of `java_plan` call.
 
-Fixed widths are big-endian. An int or long is zigzag, then 7 bits a byte, lowest first; an int ends with its 5th byte, a
-long with its 9th, which has 8 bits. Readers return (value, next position), and raise IndexError at the end of the data.
+Fixed widths are big-endian. An int or long is zigzag, then 7 bits a byte, lowest first; an int ends with its 5th byte,
+a long with its 9th, which has 8 bits. Readers return (value, next position), or raise
+IndexError at the end of the data.
 """
 
 from __future__ import annotations

@@ -5,9 +5,9 @@ from __future__ import annotations
 import struct
 from typing import Any, Final
 
+from zfoo_py.protocol.coercion import MismatchError
 from zfoo_py.protocol.frozen_map import FrozenMap
 from zfoo_py.protocol.java_bytes import UNZIGZAG, read_int, read_int_list, read_long, read_long_list, too_short
-from zfoo_py.protocol.coercion import MismatchError
 
 __all__ = ["READING", "memory_for"]
 
@@ -29,7 +29,7 @@ def _charged(table: Any, own_bytes: int, memory: list[int]) -> Any:
     """Return a set or map; raise MismatchError if the message has too many that are all but empty."""
     memory[0] += PAID_BY_A_BYTE * own_bytes - table.__sizeof__()
     if type(table) is FrozenMap:
-        memory[0] -= 64 + 58 * len(table)
+        memory[0] -= table.table_bytes()
     if memory[0] < 0:
         raise _too_much()
     return table
@@ -44,7 +44,7 @@ def _too_long() -> MismatchError:
 
 
 def _too_many(where: str, count: int, limit: int) -> MismatchError:
-    return MismatchError(f"{where}: {count} elements, and zfoo takes fewer than {limit}")
+    return MismatchError(f"{where}: {count} elements, and Java zfoo reads fewer than {limit}")
 
 
 # What the functions made may name.

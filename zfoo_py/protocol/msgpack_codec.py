@@ -25,9 +25,9 @@ from zfoo_py.protocol.attachment import (
     GatewayAttachment,
     SignalAttachment,
 )
+from zfoo_py.protocol.coercion import MismatchError
 from zfoo_py.protocol.field_types import Fields, read_fields
 from zfoo_py.protocol.packet import DEFAULT_TABLE, Binding, Packet, PacketTable
-from zfoo_py.protocol.coercion import MismatchError
 from zfoo_py.protocol.plan import Plans
 
 __all__ = ["MsgpackCodec"]

@@ -1,4 +1,4 @@
-"""What zfoo's tunnel carries inside a frame (zfoo.md section 12): messages of clients of which the server knows sid and uid.
+"""What zfoo's tunnel carries inside a frame (zfoo.md section 12): messages of clients known by sid and uid.
 
 A tunnel client, inside a private network, keeps a connection to the tunnel server, which clients dial.
 """

@@ -1,7 +1,7 @@
 """The binary format of Java zfoo, byte for byte (zfoo.md sections 1 to 3).
 
-A message, which is what a frame's length counts, is the packet (id as 2 bytes, object), a flag byte, and if that is not 0
-the attachment (id, object). zfoo ignores what is left after it.
+A message, which is what a frame's length counts, is the packet (id as 2 bytes, object), a flag byte, and if that is
+not 0 the attachment (id, object). zfoo ignores what is left after it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _Read = Callable[[bytes, int, list[int]], tuple[Any, int]]
 
 _pack_id = struct.Struct(">h").pack
 _read_id = struct.Struct(">h").unpack_from
-_ATTACHMENT_IDS = {kind: number for number, kind in ATTACHMENTS.items()}
+_ATTACHMENT_IDS: dict[type[Any], int] = {kind: number for number, kind in ATTACHMENTS.items()}
 
 
 class ZfooJavaCodec:

@@ -1,7 +1,7 @@
 """The JSON variant of Java zfoo (zfoo.md section 12).
 
-A message is ``{"protocolId":…,"attachmentId":…,"packet":{…},"attachment":{…}}``. Properties are in the order in which the
-class declares its fields, under their Java names; those that are null are left out.
+A message is ``{"protocolId":…,"attachmentId":…,"packet":{…},"attachment":{…}}``. Properties are in the order in which
+the class declares its fields, under their Java names; those that are null are left out.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from zfoo_py.protocol.packet import DEFAULT_TABLE, Binding, Packet, PacketTable
 
 __all__ = ["ZfooJsonCodec", "decode", "encode"]
 
-_ATTACHMENT_IDS = {kind: number for number, kind in ATTACHMENTS.items()}
+_ATTACHMENT_IDS: dict[type[Any], int] = {kind: number for number, kind in ATTACHMENTS.items()}
 # Where Java declares the fields in another order than we do.
 _JAVA_ORDER: dict[type[Any], tuple[str, ...]] = {
     SignalAttachment: ("signal_id", "task_executor_hash", "client", "timestamp"),
@@ -66,7 +66,7 @@ class ZfooJsonCodec:
             UnmappedPacketError: the class has no protocol id in this table.
             PacketError: an annotation of the class cannot be resolved.
         """
-        number = _ATTACHMENT_IDS.get(type(packet))  # type: ignore[call-overload]
+        number = _ATTACHMENT_IDS.get(type(packet))
         if number is None:
             number = self.table.binding(type(packet)).protocol_id
         return f"{number}\n{self._text(packet)}".encode("utf-8", SURROGATES)

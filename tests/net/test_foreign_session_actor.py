@@ -1,0 +1,204 @@
+"""Java peers: nodes that speak zfoo's codecs, and frames as Java zfoo would write and read them."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from zfoo_py import Ask, Error, Int, Node, Packet, PacketTable, ProtocolModule, RemoteError, Session, packet_receiver
+from zfoo_py.protocol import zfoo_java_codec, zfoo_json_codec
+from zfoo_py.protocol.attachment import GatewayAttachment, NoAnswerAttachment, SignalAttachment
+from zfoo_py.protocol.common import Heartbeat, Ping, Pong
+from zfoo_py.protocol.framing import frame
+from zfoo_py.protocol.zfoo_java_codec import encode
+
+TABLE = PacketTable()
+scores = ProtocolModule(80, "scores", table=TABLE)
+
+
+@scores.packet(8001)
+class ScoreAnswer(Packet):
+    user_id: int
+    level: Int
+
+
+@scores.packet(8000, balance_by="user_id")
+class ScoreAsk(Ask[ScoreAnswer]):
+    user_id: int
+    medals: set[str]
+
+
+@scores.packet(8002)
+class ScoreNote(Packet):
+    text: str
+
+
+class Scores:
+    def __init__(self):
+        self.notes = []
+
+    @packet_receiver
+    async def at_ask(self, session: Session, ask: ScoreAsk) -> ScoreAnswer:
+        if ask.user_id < 0:
+            raise ValueError("no such user")
+        return ScoreAnswer(ask.user_id, len(ask.medals))
+
+    @packet_receiver
+    async def at_note(self, session: Session, note: ScoreNote) -> None:
+        self.notes.append(note.text)
+        session.send(ScoreNote(f"re: {note.text}"))
+
+
+def provider(codec="zfoo-java"):
+    return Node(
+        id="provider",
+        table=TABLE,
+        address="127.0.0.1:0",
+        listen=[("127.0.0.1:0", codec)],
+        provides=[scores],
+        receivers=[Scores()],
+        discovery={"kind": "static"},
+    )
+
+
+def consumer(node, codec="zfoo-java"):
+    entry = f"{codec}://provider | {node.listeners[codec]} | provider:[scores-scores]"
+    return Node(
+        id="consumer",
+        table=TABLE,
+        consumes=[scores],
+        receivers=[],
+        discovery={"kind": "static", "addresses": [entry]},
+    )
+
+
+class JavaClient:
+    """A socket that writes messages, and reads them."""
+
+    def __init__(self, reader, writer, codec=zfoo_java_codec):
+        self.reader, self.writer, self.codec = reader, writer, codec
+
+    @classmethod
+    async def connect(cls, address, codec=zfoo_java_codec):
+        host, port = address.rsplit(":", 1)
+        return cls(*await asyncio.open_connection(host, int(port)), codec)
+
+    def send(self, packet, attachment=None):
+        self.writer.write(frame(self.codec.encode(packet, attachment, TABLE)))
+
+    async def receive(self):
+        async with asyncio.timeout(5):
+            size = int.from_bytes(await self.reader.readexactly(4), "big")
+            return self.codec.decode(await self.reader.readexactly(size), TABLE)
+
+    async def close(self):
+        self.writer.close()
+        await self.writer.wait_closed()
+
+
+@pytest.mark.parametrize("codec", ["zfoo-java", "zfoo-json"])
+def test_two_nodes_speak_it(codec):
+    async def main():
+        async with provider(codec) as server, consumer(server, codec) as client:
+            answer = await client.consumer.async_ask(ScoreAsk(5, {"a", "b"}), key=5)
+            assert answer == ScoreAnswer(5, 2)
+            with pytest.raises(RemoteError, match="no such user"):
+                await client.consumer.async_ask(ScoreAsk(-1, set()), key=-1)
+            many = await asyncio.gather(*(client.consumer.async_ask(ScoreAsk(i, ["x"]), key=i) for i in range(300)))
+            assert many == [ScoreAnswer(i, 1) for i in range(300)]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("codec", [zfoo_java_codec, zfoo_json_codec])
+def test_a_java_client_asks(codec):
+    """Its attachment comes back, whatever its id, with client 0; 12 stays 12 (zfoo.md section 3)."""
+
+    async def main():
+        name = "zfoo-java" if codec is zfoo_java_codec else "zfoo-json"
+        async with provider(name) as server:
+            client = await JavaClient.connect(server.listeners[name], codec)
+            for sent, back in [(1, 0), (2, 0), (12, 12)]:
+                attachment = SignalAttachment(sent, -7, 99, 1700000000000)
+                client.send(ScoreAsk(1, ["a"]), attachment)
+                expected = SignalAttachment(back, -7, 99, 1700000000000)
+                assert await client.receive() == (ScoreAnswer(1, 1), expected)
+            client.send(Heartbeat())
+            client.send(ScoreAsk(-1, []), SignalAttachment(1, 0, 5, 6))
+            packet, attachment = await client.receive()
+            assert type(packet) is Error
+            assert attachment == SignalAttachment(0, 0, 5, 6)
+            client.send(ScoreNote("hello"), NoAnswerAttachment(-1))
+            assert await client.receive() == (ScoreNote("re: hello"), None)
+            client.send(ScoreNote("bare"))
+            assert await client.receive() == (ScoreNote("re: bare"), None)
+            client.send(Ping())
+            assert await client.receive() == (Pong(0), None)
+            client.send(Ping(), SignalAttachment(1, 5, -1, 0))
+            assert await client.receive() == (Pong(0), SignalAttachment(0, 5, -1, 0))
+            await client.close()
+
+    asyncio.run(main())
+
+
+def test_behind_a_java_gateway():
+    async def main():
+        async with provider() as server:
+            client = await JavaClient.connect(server.listeners["zfoo-java"])
+            signal = SignalAttachment(0, 9, -1, 3)
+            client.send(ScoreAsk(1, ["a"]), GatewayAttachment(True, 5, signal, 0, 6))
+            assert await client.receive() == (ScoreAnswer(1, 1), GatewayAttachment(False, 5, signal, 0, 6))
+            await client.close()
+
+    asyncio.run(main())
+
+
+def test_what_cannot_be_read_harms_nobody():
+    async def main():
+        async with provider() as server:
+            client = await JavaClient.connect(server.listeners["zfoo-java"])
+            client.writer.write(frame(b"\x7f\x00\x01\x00"))
+            client.writer.write(frame(encode(ScoreAsk(1, []), None, TABLE)[:3]))
+            client.send(ScoreAsk(2, []), SignalAttachment(1, 1, 1, 1))
+            assert await client.receive() == (ScoreAnswer(2, 0), SignalAttachment(0, 1, 1, 1))
+            await client.close()
+
+    asyncio.run(main())
+
+
+def test_a_java_provider_hears_nothing_of_ours():
+    """No Hello; the ask has zfoo's attachment and no more; a Java application's Error is a RemoteError of its code."""
+
+    async def main():
+        seen = []
+
+        async def serve(reader, writer):
+            client = JavaClient(reader, writer)
+            while True:
+                packet, attachment = await client.receive()
+                seen.append((packet, attachment))
+                code = SignalAttachment(0, attachment.signal_id, attachment.task_executor_hash, attachment.timestamp)
+                client.send(Error(3, "mine") if packet.user_id == 1 else ScoreAnswer(packet.user_id, 4), code)
+
+        async def served(reader, writer):
+            try:
+                await serve(reader, writer)
+            except asyncio.IncompleteReadError:
+                writer.close()
+
+        server = await asyncio.start_server(served, "127.0.0.1", 0)
+        address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        entry = f"zfoo-java://java | {address} | provider:[scores-scores]"
+        discovery = {"kind": "static", "addresses": [entry]}
+        node = Node(id="consumer", table=TABLE, consumes=[scores], receivers=[], discovery=discovery)
+        async with server, node:
+            assert await node.consumer.async_ask(ScoreAsk(2, {"m"}), key=2) == ScoreAnswer(2, 4)
+            with pytest.raises(RemoteError, match="mine") as caught:
+                await node.consumer.async_ask(ScoreAsk(1, set()), key=1)
+            assert caught.value.code == 3
+        signal_id = seen[0][1].signal_id
+        assert seen[0] == (ScoreAsk(2, {"m"}), SignalAttachment(1, signal_id, 2, 0))
+        assert len(seen) == 2
+
+    asyncio.run(main())
