@@ -154,7 +154,8 @@ def test_without_a_module_it_says_how_to_give_one():
 def test_asks_name_their_answers_and_come_behind_them():
     text, _ = imported(
         "@Protocol(id = 300) class UserAsk {} @Protocol(id = 301) class UserAnswer {} "
-        "@Protocol(id = 302) class PayRequest {} @Protocol(id = 303) class PayResponse {} @Protocol(id = 304) class LoneAsk {}"
+        "@Protocol(id = 302) class PayRequest {} @Protocol(id = 303) class PayResponse {} "
+        "@Protocol(id = 304) class LoneAsk {}"
     )
     assert [line for line in text.splitlines() if line.startswith("class ")] == [
         "class UserAnswer(Packet):",

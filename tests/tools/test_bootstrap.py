@@ -207,7 +207,8 @@ def project(tmp_path, bootstrap, machine, monkeypatch):
     root = tmp_path / "project"
     root.mkdir()
     (root / "pyproject.toml").write_text(
-        '[project.optional-dependencies]\njava = ["tree-sitter"]\nmetrics = ["prometheus-client"]\nzookeeper = ["kazoo"]\n'
+        '[project.optional-dependencies]\njava = ["tree-sitter"]\nmetrics = ["prometheus-client"]\n'
+        'zookeeper = ["kazoo"]\n'
         '[dependency-groups]\ntests = ["pytest"]\nlint = ["ruff", "mypy"]\nstory = ["rich"]\n'
         'bench = ["psutil"]\nplot = ["matplotlib"]\n'
     )

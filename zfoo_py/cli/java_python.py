@@ -1,4 +1,4 @@
-"""Python packets written from Java's: what is a packet, which Python type each field has, and the text of the module."""
+"""Python packets written from Java's: which classes are packets, the types of their fields, the text of the module."""
 
 from __future__ import annotations
 

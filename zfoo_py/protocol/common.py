@@ -9,15 +9,6 @@ from zfoo_py.protocol.java_types import Int, Long
 from zfoo_py.protocol.packet import BUILT_IN, Packet, ProtocolModule
 
 __all__ = [
-    "BrokerRegisterAsk",
-    "TripleLLS",
-    "TripleLSS",
-    "TripleString",
-    "TripleLong",
-    "PairLS",
-    "PairString",
-    "PairLong",
-    "PairIntLong",
     "CAN_CANCEL",
     "CAN_CHAIN",
     "CAPABILITIES",
