@@ -30,7 +30,9 @@ def test_an_ask_costs_what_it_did():
     assert not off
 
 
-def test_the_count_is_the_same_in_each_run():
+def test_the_count_is_the_same_in_each_run_within_a_hundredth():
     if sys.gettrace() is not None:
         pytest.skip("a debugger, or coverage, counts here already")
-    assert measure() == measure()
+    first, second = measure(), measure()
+    for work, counts in first.items():  # a wake-up of the watch or a timer may fall into one of them
+        assert counts == pytest.approx(second[work], rel=0.01)
