@@ -1,7 +1,7 @@
 """`make drill-zookeeper`: the registry card, against a real ZooKeeper and real processes on this machine; no root.
 
     python -m samples.registry                  # sessions of 10 s, outages of 60 s: about five minutes
-    python -m samples.registry --short --json   # sessions of 3 s, outages of 6 s: two minutes; one JSON list
+    python -m samples.registry --short --json   # sessions of 3 s, outages of 4 s: two minutes; one JSON list
     python -m samples.registry --only Y1,Y4
 
 Exit code 0: every row passed; 1: one did not; 2: there is no ZooKeeper here.
@@ -27,7 +27,7 @@ from zfoo_py.testing.zookeeper import why_missing
 
 __all__ = ["FULL", "SHORT", "play"]
 
-SHORT = Times(session_s=3.0, down_s=6.0, load_s=1.0)
+SHORT = Times(session_s=3.0, down_s=4.0, load_s=1.0)
 FULL = Times(session_s=10.0, down_s=60.0, load_s=5.0)
 ROW_LIMIT_S = 240.0
 
