@@ -11,7 +11,10 @@
     address = "127.0.0.1:0"                 host = false                  # embedded: this node hosts it
     weight = 1
     announce_address = ""
-    [[provider]]                            addresses = []                # static: "host:port" of providers
+    [[listen]]                              addresses = []                # static: "host:port" of providers
+    address = "127.0.0.1:12400"
+    codec = "zfoo-java"                     # or "zfoo-json", for Java peers
+    [[provider]]
     module = "visits"                       [app]
     name = "visits"                         imports = []                  # Python modules to load
                                             protocol_xml = ""             # zfoo's file that maps their packets

@@ -453,7 +453,7 @@ def test_a_snapshot_after_trouble_removes_nobody_who_lives():
 
 def test_a_codec_that_this_node_does_not_speak_is_never_dialled():
     world = Connector()
-    world.announce(A, c.Target(B.text, B.address, c.JAVA), c.Target(C.text, C.address, "quic"), snapshot=True)
+    world.announce(A, c.Target(B.text, B.address, "http"), c.Target(C.text, C.address, "quic"), snapshot=True)
     assert world.dials.targets() == [A]
 
 

@@ -82,9 +82,13 @@ def java_fields(packet_class: type[Any], fields: Fields) -> tuple[list[tuple[str
 
 
 class JavaPlan:
-    """What is compiled for one packet class: `write` and `read`, as the module says."""
+    """What is compiled for one packet class: `write` and `read`, as the module says.
 
-    __slots__ = ("packet_class", "read", "write")
+    `is_charged`: whether `read` uses its ``memory``; it does for sets, maps and compatible fields, at any depth.
+    """
+
+    __slots__ = ("is_charged", "packet_class", "read", "write")
+    is_charged: bool
     write: Callable[[Any], bytes]
     read: Callable[[bytes, int, list[int]], tuple[Any, int]]
 
@@ -114,6 +118,12 @@ class JavaPlans:
                 code = _Code(made)
                 made[current].write = code.writer(current, fields, plain)
                 made[current].read = code.reader(current, fields, plain)
+            # Whatever is reachable from it was made with it, or before.
+            named = {other for fields, _ in new.values() for _, kind in fields for other in kind.packets()}
+            charged = any(made[other].is_charged for other in named if other not in new)
+            charged = charged or any(_is_charged(fields, plain) for fields, plain in new.values())
+            for current in new:
+                made[current].is_charged = charged
             self._plans.update(made)  # whole plans only: other threads read here
         return self._plans[packet_class]
 
@@ -314,6 +324,10 @@ class _Code:
         if constant is not None:
             self._names[name] = constant
         return name
+
+
+def _is_charged(fields: list[tuple[str, FieldType]], plain: int) -> bool:
+    return plain < len(fields) or any(one.kind in _KEYED for _, kind in fields for one in _all_types(kind))
 
 
 def _all_types(kind: FieldType) -> Iterable[FieldType]:

@@ -26,6 +26,8 @@ _Read = Callable[[bytes, int, list[int]], tuple[Any, int]]
 
 _pack_id = struct.Struct(">h").pack
 _read_id = struct.Struct(">h").unpack_from
+# For readers that charge nothing to it.
+_UNUSED: list[int] = [0]
 _ATTACHMENT_IDS: dict[type[Any], int] = {kind: number for number, kind in ATTACHMENTS.items()}
 
 
@@ -40,7 +42,7 @@ class ZfooJavaCodec:
         self.table = table
         self._plans = JavaPlans(self._fields_of)
         self._outgoing: dict[type[Any], tuple[bytes, _Write]] = {}
-        self._incoming: dict[bytes, tuple[Binding | None, _Read]] = {}
+        self._incoming: dict[bytes, tuple[Binding | None, _Read, bool]] = {}
 
     # --- out
 
@@ -83,19 +85,18 @@ class ZfooJavaCodec:
             DecodeError: it holds no packet of this table and perhaps an attachment, whole; nothing else is raised.
         """
         data = message if type(message) is bytes else bytes(message)
-        memory = memory_for(data)
         try:
-            binding, read = self._incoming.get(data[:2]) or self._prepare_incoming(data[:2])
-            packet, position = read(data, 2, memory)
+            binding, read, is_charged = self._incoming.get(data[:2]) or self._prepare_incoming(data[:2])
+            packet, position = read(data, 2, memory_for(data) if is_charged else _UNUSED)
             if packet is None:
                 raise MismatchError("the packet is null")  # noqa: TRY301 - all faults end alike
             attachment = None
             if position < len(data) and data[position]:
                 number = data[position + 1 : position + 3]
-                used, read = self._incoming.get(number) or self._prepare_incoming(number)
+                used, read, _ = self._incoming.get(number) or self._prepare_incoming(number)
                 if used is not None:
                     raise MismatchError(f"unknown attachment id {used.protocol_id}")  # noqa: TRY301
-                attachment, _ = read(data, position + 3, memory)
+                attachment, _ = read(data, position + 3, _UNUSED)  # numbers and texts only
             return binding, packet, attachment
         except Exception as error:
             raise _decode_error(error) from error
@@ -114,13 +115,14 @@ class ZfooJavaCodec:
         self._outgoing[packet_class] = made = (_pack_id(number), self._plans.of(packet_class).write)
         return made
 
-    def _prepare_incoming(self, id_bytes: bytes) -> tuple[Binding | None, _Read]:
+    def _prepare_incoming(self, id_bytes: bytes) -> tuple[Binding | None, _Read, bool]:
         (number,) = _read_id(id_bytes)
         binding = self.table.by_id(number)
         packet_class = ATTACHMENTS.get(number) if binding is None else binding.packet_class
         if packet_class is None:
             raise MismatchError(f"unknown protocol id {number}: no packet of this node has it")
-        self._incoming[id_bytes] = made = (binding, self._plans.of(packet_class).read)
+        plan = self._plans.of(packet_class)
+        self._incoming[id_bytes] = made = (binding, plan.read, plan.is_charged)
         return made
 
     def _encode_error(self, packet: Packet, error: Exception) -> EncodeError:
