@@ -41,6 +41,7 @@ def test_the_extras_are_few_and_none_is_a_runtime_dependency():
 
     extras = PYPROJECT["optional-dependencies"]
     assert {extra: names(packages) for extra, packages in extras.items()} == {
+        "java": {"tree-sitter", "tree-sitter-java"},
         "metrics": {"prometheus-client"},
         "zookeeper": {"kazoo"},
     }

@@ -36,10 +36,10 @@ async def hangs(c):
 
 
 SOURCES = {
-    killed: "",
-    drains: "the provider drains",
-    left_discovery: "it left discovery",
-    hangs: "no reply to the heartbeat",
+    killed: ("",),
+    drains: ("the provider drains", "it left discovery"),  # it says both, to others; which is heard first is open
+    left_discovery: ("it left discovery",),
+    hangs: ("no reply to the heartbeat",),
 }
 
 
@@ -66,7 +66,8 @@ def test_a_provider_that_is_gone_for_whatever_reason_gets_no_more_asks(source):
             await eventually(lambda: downs)
             there[:] = [up for up in there if up.node_id != GONE]
             await ask_all()
-            assert [(down.node_id, SOURCES[source] in down.reason) for down in downs] == [(GONE, True)]
+            assert [down.node_id for down in downs] == [GONE]
+            assert any(reason in downs[0].reason for reason in SOURCES[source])
             assert wrong == []
             actor = consumer._engine.consumer_ref.actor
             assert actor.version == consumer._engine.registry.actor.version

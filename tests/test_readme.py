@@ -201,7 +201,8 @@ def test_the_configuration_shown_is_all_there_is_and_shows_the_defaults():
     tables = {"node", "server", "discovery", "app", "limits", "alerts"}
     for name in tables:
         assert set(shown[name]) == set(keys_of(known[name])), name
-    (provider,), (consumer,) = shown["provider"], shown["consumer"]
+    (provider,), (consumer,), (listen,) = shown["provider"], shown["consumer"], shown["listen"]
+    assert set(listen) == set(cfg.Listen.__struct_fields__)
     assert set(provider) == set(cfg.Provide.__struct_fields__)
     assert set(consumer) == set(cfg.Consume.__struct_fields__)
     built = cfg.NodeConfig.build(shown, {})

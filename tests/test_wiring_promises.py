@@ -25,6 +25,7 @@ from zfoo_py.consumer.hashing import fnv_hash
 from zfoo_py.consumer.policies.cached_consistent_hash import CachedConsistentHashBalancer
 from zfoo_py.consumer.policies.consistent_hash import ConsistentHashBalancer
 from zfoo_py.consumer.ring import VIRTUAL_NODES, HashRing
+from zfoo_py.net.foreign_session_actor import ForeignSessionActor
 from zfoo_py.net.registry_actor import RegistryActor
 from zfoo_py.net.session_actor import SessionActor
 from zfoo_py.net.tcp_io import TcpConnection
@@ -71,7 +72,7 @@ def test_every_class_that_is_called_an_actor_is_a_pykka_actor():
         for name, value in vars(module).items()
         if inspect.isclass(value) and value.__module__.startswith("zfoo_py") and name.endswith("Actor")
     }
-    assert found == FRAMEWORK_ACTORS | {CoreActor, LoopActor, ThreadActor}
+    assert found == FRAMEWORK_ACTORS | {ForeignSessionActor, CoreActor, LoopActor, ThreadActor}
     assert all(issubclass(kind, pykka.Actor) for kind in found)
     assert issubclass(ThreadActor, pykka.ThreadingActor)
     assert issubclass(LoopActorRef, pykka.ActorRef)

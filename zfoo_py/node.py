@@ -24,7 +24,6 @@ from zfoo_py.net import tcp_io
 from zfoo_py.net.messages import ListSessions
 from zfoo_py.program import import_module, load, main_modules, main_name, read_file
 from zfoo_py.protocol.packet import DEFAULT_TABLE
-from zfoo_py.protocol.protocol_xml import declare_xml, packets_of, read_protocol_xml
 from zfoo_py.router.answer import Answer, asked
 from zfoo_py.router.call import current_call
 from zfoo_py.router.receivers import check_provided, collect_receivers
@@ -136,6 +135,8 @@ class Node:
         if config.modules:
             table.declare(config.modules)
         if config.protocol_xml:
+            from zfoo_py.protocol.protocol_xml import declare_xml, packets_of, read_protocol_xml  # noqa: PLC0415 - XML
+
             xml = read_file(config.protocol_xml, "app.protocol_xml")
             declare_xml(table, read_protocol_xml(xml, config.protocol_xml), packets_of([*imported, *main_modules()]))
         table.resolve()

@@ -19,7 +19,8 @@ ALL = [
 
 
 def test_all_lists_them_all():
-    assert sorted(messages.__all__) == sorted(kind.__name__ for kind in ALL)
+    texts = {"JAVA", "MSGPACK"}  # names of codecs
+    assert sorted(messages.__all__) == sorted({*texts, *(kind.__name__ for kind in ALL)})
 
 
 @pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.__name__)

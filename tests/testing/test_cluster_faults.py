@@ -254,8 +254,11 @@ async def test_a_provider_may_be_killed_while_it_stops(zfoo_cluster):
         await node.abort()
 
 
-async def test_a_cluster_in_ruins_ends_at_once(zfoo_cluster, fake_clock):
-    """Whatever is paused, lost, delayed or killed when the test ends; and nothing of it goes on."""
+async def test_a_cluster_in_ruins_ends_soon(zfoo_cluster, fake_clock):
+    """Whatever is paused, lost, delayed or killed when the test ends; and nothing of it goes on.
+
+    A peer that has lost the goodbye is waited for, by each node.
+    """
     async with zfoo_cluster(greetings) as c:
         c.stop("provider-1")
         c.drop("provider-2")
@@ -264,7 +267,7 @@ async def test_a_cluster_in_ruins_ends_at_once(zfoo_cluster, fake_clock):
         c.kill("provider-3")
         c.ask(HelloAsk("ada"))
         began_s = fake_clock.time()
-    assert fake_clock.time() == began_s
+    assert fake_clock.time() - began_s <= GOODBYE_S * len(nodes)
     assert not any(node.is_running for node in nodes)
 
 
