@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.greetings import HelloAsk, greetings
 from zfoo_py import AskTimeoutError, BackpressureError, ConfigError, SessionClosedError
+from zfoo_py.engine import GOODBYE_S
 from zfoo_py.events import ProviderDown, ProviderUp
 
 
