@@ -15,7 +15,7 @@ __all__ = ["inbox_figures", "router_figures", "session_figures"]
 
 _OF_SESSIONS = (
     "server", "client", "asks_in_flight", "asks_parked", "in_work", "unwritten_bytes", "late_answers", "undecodable",
-    "frames_in", "frames_out", "bytes_in", "bytes_out",
+    "refused_at_limit", "dropped_at_limit", "frames_in", "frames_out", "bytes_in", "bytes_out",
 )  # fmt: skip
 
 
@@ -29,6 +29,8 @@ def session_figures(sessions: Iterable[SessionActor]) -> dict[str, float]:
         figures["asks_in_flight"] += len(one._pending)  # noqa: SLF001
         figures["asks_parked"] += len(one.outbox.parked)
         figures["in_work"] += one.intake.in_work
+        figures["refused_at_limit"] += one.intake.refused
+        figures["dropped_at_limit"] += one.intake.dropped
         figures["unwritten_bytes"] += one.outbox.gathered_bytes
         figures["late_answers"] += one.late_answers
         figures["undecodable"] += one.undecodable

@@ -21,11 +21,10 @@ from zfoo_py.consumer.connector_actor import ConnectorActor
 from zfoo_py.engine import Engine
 from zfoo_py.errors import DecodeError
 from zfoo_py.log import RateLimiter
+from zfoo_py.net import ends, session_actor, tcp_io
 from zfoo_py.net import messages as m
-from zfoo_py.net import session_actor, tcp_io
 from zfoo_py.net.intake import Intake
 from zfoo_py.net.pending import Pending
-from zfoo_py.net.session_actor import SessionActor
 from zfoo_py.node import Node
 from zfoo_py.protocol.attachment import SignalAttachment
 from zfoo_py.protocol.framing import HEADER_BYTES, FrameParser
@@ -88,7 +87,7 @@ def sabotage(id: str, patches: Patches) -> None:
 
 def _forget_the_lost(patches: Patches) -> None:
     """A session that is lost leaves its asks to their deadlines, as Java zfoo does."""
-    patches.put(SessionActor, "_fail_pending", _nothing)
+    patches.put(ends, "fail_all", _nothing)
 
 
 def _no_heartbeat(patches: Patches) -> None:

@@ -72,13 +72,20 @@ def test_a_pong_after_reading_stood_still_measures_nothing():
 
 def test_a_peer_that_takes_nothing_for_interval_and_wait_is_stalled():
     heartbeat = Heartbeat(4.0, 5.0)
-    assert not heartbeat.is_stalled(10, 0.0, is_full=True)
-    assert not heartbeat.is_stalled(10, 8.9, is_full=True)
-    assert not heartbeat.is_stalled(11, 8.9, is_full=True)  # it took one byte
-    assert not heartbeat.is_stalled(11, 17.8, is_full=True)
-    assert heartbeat.is_stalled(11, 18.0, is_full=True)
-    assert not heartbeat.is_stalled(11, 18.1, is_full=False)
-    assert not heartbeat.is_stalled(11, 99.0, is_full=True)  # full only since now
+    assert not heartbeat.is_stalled(10, 5, 0.0, is_full=True)
+    assert not heartbeat.is_stalled(10, 5, 8.9, is_full=True)
+    assert not heartbeat.is_stalled(11, 5, 8.9, is_full=True)  # it took one byte
+    assert not heartbeat.is_stalled(11, 5, 17.8, is_full=True)
+    assert heartbeat.is_stalled(11, 5, 18.0, is_full=True)
+    assert not heartbeat.is_stalled(11, 5, 18.1, is_full=False)
+    assert not heartbeat.is_stalled(11, 5, 99.0, is_full=True)  # full only since now
+
+
+def test_a_peer_that_takes_nothing_and_says_that_it_lives_is_busy():
+    heartbeat = Heartbeat(4.0, 5.0)
+    for beat in range(20):
+        assert not heartbeat.is_stalled(10, beat // 4, 2.0 * beat, is_full=True)
+    assert heartbeat.is_stalled(10, 4, 41.0, is_full=True)
 
 
 times = st.lists(st.floats(0.0, 60.0), max_size=40)

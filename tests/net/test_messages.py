@@ -21,6 +21,7 @@ OVERTAKE = {
     "CountersReport",
     "HeartbeatDue",
     "MembershipChange",
+    "PausedLong",
     "ProviderDown",
     "ProviderUp",
     "ReportYourself",

@@ -11,7 +11,8 @@ from tests.support.sessions import PROVIDER, World, chunk
 from zfoo_py.actor import Abort
 from zfoo_py.errors import AskTimeoutError, BackpressureError, SessionClosedError
 from zfoo_py.net import messages as m
-from zfoo_py.protocol.common import Draining, Ping, Pong
+from zfoo_py.net.intake import PAUSE_LIMIT_S
+from zfoo_py.protocol.common import MAY_NOT_HAVE_RUN, Draining, ErrorCode, Ping, Pong
 
 # --- the peer reads too slowly
 
@@ -143,6 +144,37 @@ def test_answers_and_signs_of_life_pass_by_the_packets_that_are_held():
             session.tell(m.Finished())
         assert [packet.text for _, packet, _ in world.received] == ["0", "1", "2"]
         assert session.actor.intake.is_reading
+
+
+def test_when_receivers_stay_slow_it_reads_again_and_says_so_to_each_ask():
+    """Else its peer, which hears nothing and cannot write, would take this node for dead."""
+    with World(max_in_work_per_session=2) as world:
+        session = world.up("server")
+        session.receive(*(session.ask_frame(VisitAsk(str(number)), number) for number in (1, 2, 3)))
+        world.clock.advance(PAUSE_LIMIT_S - 0.01)
+        assert (session.packets(), session.connection.calls[-1]) == ([], "pause_reading")
+        world.clock.advance(0.02)
+        session.receive(session.ask_frame(VisitAsk("4"), 4), session.one_way(VisitNote("n")), session.one_way(Ping()))
+        said = session.written()
+        assert [packet.code for packet, _ in said[:2]] == [ErrorCode.OVERLOADED] * 2
+        assert ErrorCode.OVERLOADED in MAY_NOT_HAVE_RUN
+        assert [attachment.signal_id for _, attachment in said[:2]] == [3, 4]
+        assert said[2][0] == Pong(0)
+        assert [packet.text for _, packet, _ in world.received] == ["1", "2"]
+        session.tell(m.Finished())
+        session.receive(session.ask_frame(VisitAsk("5"), 5))
+        assert [packet.text for _, packet, _ in world.received] == ["1", "2", "5"]
+
+
+def test_a_short_pause_leaves_no_timer_and_the_next_one_has_its_whole_time():
+    with World(max_in_work_per_session=1) as world:
+        session = world.up("server")
+        for _ in range(5):
+            session.receive(session.one_way(VisitNote("n")))
+            world.clock.advance(PAUSE_LIMIT_S * 0.9)
+            assert not session.actor.intake.is_reading
+            session.tell(m.Finished())
+            assert session.actor.intake.takes
 
 
 @pytest.mark.parametrize(("side", "asks", "pauses"), [("server", 0, True), ("server", 1, False), ("client", 0, False)])

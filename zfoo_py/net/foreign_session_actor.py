@@ -115,8 +115,8 @@ class ForeignSessionActor(SessionActor):
             self._pong_to(ours)
         elif packet.__class__ is Error and ours is None:
             self._peer_error(packet)
-        elif not self.intake.is_reading:
-            self.intake.held.append((binding, packet, ours))
+        elif not self.intake.takes:
+            self.intake.not_taken(binding, packet, ours)
         elif self._env.receive(self.session, binding, packet, ours):
             self.intake.in_work += 1
             if self.intake.in_work >= self.intake.limit:
@@ -191,6 +191,9 @@ class ForeignSessionActor(SessionActor):
         self._answer(reply.signal_id, reply.head)
         if reply.finishes:
             self._finished(None)
+
+    def _overloaded(self, signal_id: int, text: str) -> None:
+        self._answer(signal_id, self._codec.encode(Error(ErrorCode.OVERLOADED, text)))
 
     def _answer(self, signal_id: int, head: bytes) -> None:
         asked = self._asked.pop(signal_id, None)

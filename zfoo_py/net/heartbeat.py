@@ -50,9 +50,9 @@ class Heartbeat:
         "_is_odd",
         "_left_s",
         "_pinged_at_s",
+        "_progress",
         "_signs",
         "_stalled_since_s",
-        "_taken_bytes",
         "interval_s",
         "latency_s",
         "look_s",
@@ -69,7 +69,7 @@ class Heartbeat:
         self._is_odd = False
         self._pinged_at_s: float | None = None  # the Ping that has no Pong yet
         self._asked_after_signs = -1
-        self._taken_bytes = -1
+        self._progress = -1
         self._stalled_since_s: float | None = None
 
     def due(self, signs_in: int, now_s: float, *, is_reading: bool) -> Beat:
@@ -112,16 +112,20 @@ class Heartbeat:
             self.latency_s = now_s - self._pinged_at_s
             self._pinged_at_s = None
 
-    def is_stalled(self, taken_bytes: int, now_s: float, *, is_full: bool) -> bool:
+    def is_stalled(self, taken_bytes: int, signs_in: int, now_s: float, *, is_full: bool) -> bool:
         """Return whether the peer has read nothing for interval + wait while it should have: at each beat.
+
+        One that has given signs of life meanwhile is busy, and has asks of ours; we hear none of whom we do not read.
 
         Args:
             taken_bytes: that the transport has got rid of so far.
+            signs_in: as in `due`.
             now_s: the clock.
             is_full: whether the transport holds more than it should.
         """
-        if not is_full or taken_bytes != self._taken_bytes:
-            self._taken_bytes = taken_bytes
+        progress = taken_bytes + signs_in  # neither ever falls
+        if not is_full or progress != self._progress:
+            self._progress = progress
             self._stalled_since_s = now_s if is_full else None
             return False
         return self._stalled_since_s is not None and now_s - self._stalled_since_s >= self.interval_s + self.wait_s

@@ -16,7 +16,7 @@ Read this first: who says what to whom.
     whoever     → RegistryActor   Subscribe, ListSessions, AskVersion
     RegistryActor→ subscribers    Snapshot, MembershipChange; VersionIs (the answer to AskVersion)
     RegistryActor→ SessionActor   ReportYourself (after a restart of the registry)
-    timers      → their owners    Expire, HeartbeatDue, HelloLate, CountersDue, LookAgain
+    timers      → their owners    Expire, HeartbeatDue, HelloLate, CountersDue, PausedLong, LookAgain
 
 Those that inherit `Control` overtake all others (see `zfoo_py.actor`).
 """
@@ -56,6 +56,7 @@ __all__ = [
     "LostInFlight",
     "MembershipChange",
     "Outbound",
+    "PausedLong",
     "ProviderDown",
     "ProviderUp",
     "Received",
@@ -246,6 +247,10 @@ class HelloLate(msgspec.Struct, frozen=True):
 
 class HeartbeatDue(Control, frozen=True):
     """Fact: the heartbeat interval or wait has passed."""
+
+
+class PausedLong(Control, frozen=True):
+    """Fact: nothing has been read from the peer for as long as slow receivers may cause that."""
 
 
 class SessionUp(Control, frozen=True):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from zfoo_py.actor import Abort, LoopActor, LoopFuture
 from zfoo_py.errors import DecodeError
-from zfoo_py.net import failures
+from zfoo_py.net import ends, failures
 from zfoo_py.net import messages as m
 from zfoo_py.net.handshake import fault_of
 from zfoo_py.net.heartbeat import SIGN_BYTES, Heartbeat, Verdict
@@ -18,7 +18,7 @@ from zfoo_py.net.seams import Connection, SessionEnv
 from zfoo_py.net.session import Session, SessionEvent, SessionState, advance
 from zfoo_py.net.timers import SessionTimers
 from zfoo_py.protocol.attachment import CLIENT_ANSWER, CLIENT_KEYED, CLIENT_KEYLESS, SignalAttachment
-from zfoo_py.protocol.common import CAN_CANCEL, CAN_CHAIN, Cancel, Draining, Error, ErrorCode, Hello, Ping, Pong
+from zfoo_py.protocol.common import CAN_CHAIN, Draining, Error, ErrorCode, Hello, Ping, Pong
 from zfoo_py.protocol.common import Heartbeat as HeartbeatPacket
 
 if TYPE_CHECKING:
@@ -30,9 +30,6 @@ __all__ = ["SessionActor"]
 
 # What an attachment and its id may add to a packet's own bytes in a frame; the longest has 26.
 ATTACHMENT_BYTES = 64
-
-# Signal ids in one Cancel: 5 KB, a frame that even an outside client takes.
-MAX_CANCELS = 1000
 
 # A lane of an ask without key, as zfoo writes it.
 NO_LANE = -1
@@ -82,9 +79,9 @@ class SessionActor(LoopActor):
         self._pending = Pending(env.limits.max_pending_asks)
         self.outbox = Outbox(connection, self.runtime, env.limits.outbox_limit_bytes)
         self._max_head_bytes = env.limits.max_frame_bytes - ATTACHMENT_BYTES
-        self.intake = Intake(connection, env.limits.max_in_work_per_session)
         self.heartbeat = Heartbeat(env.limits.heartbeat_interval_s, env.limits.heartbeat_timeout_s)
         self._timers = SessionTimers(self.runtime, self.actor_ref)
+        self.intake = Intake(env, self.session, connection, self._timers, self._pending, self._overloaded)
         self._presence = Presence(env.registry, sid)
         self._retiring = ""
         self.frames_in = self.bytes_in = 0
@@ -148,8 +145,8 @@ class SessionActor(LoopActor):
             handler = _BUILT_IN.get(packet.__class__)
             if handler is not None:
                 handler(self, packet)
-            elif not self.intake.is_reading:  # the rest of the chunk at which reading paused
-                self.intake.held.append((binding, packet, attachment))
+            elif not self.intake.takes:
+                self.intake.not_taken(binding, packet, attachment)
             elif self._env.receive(self.session, binding, packet, attachment):
                 intake = self.intake
                 intake.in_work += 1
@@ -304,27 +301,17 @@ class SessionActor(LoopActor):
     def _reply_error(self, signal_id: int, code: ErrorCode, text: str) -> None:
         self.outbox.write(self._codec.answer_frame(self._codec.encode(Error(code, text)), signal_id))
 
+    def _overloaded(self, signal_id: int, text: str) -> None:
+        self._reply_error(signal_id, ErrorCode.OVERLOADED, text)
+
     def _finished(self, _: m.Finished | None) -> None:
         intake = self.intake
         intake.in_work -= 1
-        if not intake.is_reading:
-            self._read_again()
+        if not intake.takes:
+            intake.read_again()
 
-    def _read_again(self) -> None:
-        intake = self.intake
-        if intake.has_room() and not self._is_deaf():
-            for held in intake.take_held():
-                intake.in_work += self._env.receive(self.session, *held)
-            intake.resume()
-
-    def _is_deaf(self) -> bool:
-        """Return whether the peer does not read its answers, so that it is to get no more of them.
-
-        Not where asks of ours wait on this session: two nodes that both read nothing would wait for each other.
-        """
-        if not self._connection.is_full:
-            return False
-        return self.session.kind == "client" or (self.session.side == "server" and not len(self._pending))
+    def _paused_long(self, _: m.PausedLong) -> None:
+        self.intake.paused_long()
 
     # --- deadlines, and asks that nobody waits for any more
 
@@ -334,17 +321,14 @@ class SessionActor(LoopActor):
             self._close_when_idle()
 
     def _tell_cancelled(self, signal_ids: list[int]) -> None:
-        if self.session.is_up and CAN_CANCEL in self.session.can:
-            for first in range(0, len(signal_ids), MAX_CANCELS):
-                self._write_packet(Cancel(signal_ids[first : first + MAX_CANCELS]))
+        for cancel in ends.cancels(self.session, signal_ids):
+            self._write_packet(cancel)
 
     def _expire(self, _: m.Expire) -> None:
         self._timers.expired()
         # A timer may fire a hair early; a millisecond keeps it from being armed again for nothing.
-        expired = self.outbox.parked.expire(self._pending, self.runtime.time() + 0.001)
-        for outbound, written in expired:
-            failures.fail(outbound.call, failures.timed_out(outbound, self.session, written=written))
-        self._tell_cancelled([outbound.call.answer.signal_id for outbound, written in expired if written])
+        now_s = self.runtime.time() + 0.001
+        self._tell_cancelled(ends.expire(self.session, self._pending, self.outbox, now_s))
         next_s = self._pending.next_deadline_s()
         if next_s is not None:
             self._timers.expire_at(next_s)
@@ -362,12 +346,13 @@ class SessionActor(LoopActor):
 
     def _write_paused(self, _: m.WritePaused) -> None:
         self.session.writable = False
-        if self._is_deaf():
+        if self.intake.is_deaf():
             self.intake.pause()
 
     def _write_resumed(self, _: m.WriteResumed) -> None:
         self.session.writable = not self._connection.is_full
-        self._read_again()
+        if not self.intake.takes:
+            self.intake.read_again()
         self.outbox.write_parked(self._pending)
 
     # --- heartbeat: any frame is a sign of life; silence is asked about once
@@ -377,10 +362,10 @@ class SessionActor(LoopActor):
             return
         heartbeat, connection, now_s = self.heartbeat, self._connection, self.runtime.time()
         taken_bytes = self.outbox.bytes_out - connection.unsent_bytes()
-        if heartbeat.is_stalled(taken_bytes, now_s, is_full=connection.is_full):
+        signs_in = self.frames_in + connection.received_bytes // SIGN_BYTES
+        if heartbeat.is_stalled(taken_bytes, signs_in, now_s, is_full=connection.is_full):
             self._give_up("has read nothing", "the peer reads nothing")
             return
-        signs_in = self.frames_in + connection.received_bytes // SIGN_BYTES
         verdict, next_s = heartbeat.due(signs_in, now_s, is_reading=self.intake.is_reading)
         if verdict is Verdict.DEAD:
             self._give_up("has been silent", "no reply to the heartbeat")
@@ -455,10 +440,7 @@ class SessionActor(LoopActor):
             self.actor_ref.tell(Abort(reason))
 
     def _fail_pending(self, reason: str) -> None:
-        for outbound in self.outbox.parked.take_all(self._pending):
-            failures.return_outbound(outbound, reason)
-        for outbound in self._pending.take_all():
-            failures.fail_in_flight(outbound, failures.lost_in_flight(outbound, self.session, reason))
+        ends.fail_all(self.session, self._pending, self.outbox, reason)
 
     def _report_yourself(self, order: m.ReportYourself) -> None:
         self._presence.report(order, self.actor_urn, self.session.uid)
@@ -478,6 +460,7 @@ _TURNS: dict[type, Callable[[SessionActor, Any], None]] = {
     m.HeartbeatDue: SessionActor._heartbeat_due,
     m.HelloLate: SessionActor._hello_late,
     m.CountersDue: SessionActor._counters_due,
+    m.PausedLong: SessionActor._paused_long,
     m.BindUid: SessionActor._bind_uid,
     m.Drain: SessionActor._drain,
     m.Retire: SessionActor._retire,

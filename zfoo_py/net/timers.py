@@ -1,10 +1,10 @@
-"""The three timers of one session: deadlines, heartbeat, counters. What is due comes as a message."""
+"""The four timers of one session: deadlines, heartbeat, counters, pauses. What is due comes as a message."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from zfoo_py.net.messages import CountersDue, Expire, HeartbeatDue, HelloLate
+from zfoo_py.net.messages import CountersDue, Expire, HeartbeatDue, HelloLate, PausedLong
 
 if TYPE_CHECKING:
     from zfoo_py.actor import LoopActorRef, Runtime, TimerHandle
@@ -18,7 +18,7 @@ COUNTERS_EVERY_S = 1.0
 class SessionTimers:
     """Owned by one session actor; each kind is armed at most once."""
 
-    __slots__ = ("_beat", "_counters", "_expiry", "_expiry_at_s", "_ref", "_runtime")
+    __slots__ = ("_beat", "_counters", "_expiry", "_expiry_at_s", "_pause", "_ref", "_runtime")
 
     def __init__(self, runtime: Runtime, ref: LoopActorRef[Any]) -> None:
         self._runtime = runtime
@@ -27,6 +27,7 @@ class SessionTimers:
         self._expiry_at_s = 0.0
         self._beat: TimerHandle | None = None
         self._counters: TimerHandle | None = None
+        self._pause: TimerHandle | None = None
 
     def expire_at(self, deadline_s: float) -> None:
         """See to it that Expire comes at this deadline, if none is due before."""
@@ -61,9 +62,20 @@ class SessionTimers:
         """Take note that CountersDue has come."""
         self._counters = None
 
+    def paused(self, limit_s: float) -> None:
+        """Let PausedLong come in so many seconds, unless it is due anyhow, or `reads` comes before."""
+        if self._pause is None:
+            self._pause = self._runtime.call_later(limit_s, self._ref, PausedLong())
+
+    def reads(self) -> None:
+        """Take note that reading goes on, or that PausedLong has come."""
+        if self._pause is not None:
+            self._pause.cancel()
+            self._pause = None
+
     def cancel(self) -> None:
         """Forget them all."""
-        for timer in (self._expiry, self._beat, self._counters):
+        for timer in (self._expiry, self._beat, self._counters, self._pause):
             if timer is not None:
                 timer.cancel()
-        self._expiry = self._beat = self._counters = None
+        self._expiry = self._beat = self._counters = self._pause = None
