@@ -290,6 +290,49 @@ def test_a_blocking_receiver_can_see_it_and_those_behind_it_are_dropped(way):
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("how", ["sync_ask", "get"])
+def test_a_blocking_receiver_that_waits_for_an_ask_is_released(how):
+    """Its thread is free at once, not at its deadline, and the provider of what it waited for hears of it, too."""
+
+    async def main():
+        last = Waits()
+
+        class Middle:
+            ended: BaseException | None = None
+            tidied_up: TallyAnswer | None = None
+
+            @packet_receiver
+            def at(self, session: Session, ask: TallyAsk) -> TallyAnswer:
+                consumer = session.node.consumer
+                try:
+                    if how == "get":
+                        return consumer.async_ask(TallyAsk("b", "wait")).get()
+                    return consumer.sync_ask(TallyAsk("b", "wait"))
+                except BaseException as error:
+                    self.ended = error
+                    self.tidied_up = consumer.sync_ask(TallyAsk("c"))
+                    raise
+
+        middle = Middle()
+        async with (
+            asyncio.timeout(HANG_S),
+            Node(id="z", discovery="static", provides=[tallies], receivers=[last], table=TABLE) as z,
+            Node(id="p", discovery=at(z), provides=[tallies], consumes=[tallies], receivers=[middle], table=TABLE) as p,
+            Node(id="c", discovery=at(p), consumes=[tallies], receivers=[], table=TABLE) as c,
+        ):
+            task = asyncio.create_task(awaiting(c, TallyAsk("a")))
+            await last.began.wait()
+            task.cancel()
+            await last.ended.wait()
+            await eventually(lambda: not any(left(z, p, c)))
+            assert last.log[1:3] == ["cancelled", "ended wait"]
+            assert isinstance(middle.ended, asyncio.CancelledError)
+            assert middle.tidied_up is not None, "in its own time"
+            assert (p._engine.router.cancelled, p._engine.router.receiver_failures) == (1, 0)
+
+    asyncio.run(main())
+
+
 def test_a_peer_that_does_not_know_cancel_is_not_told():
     """An older node, or one of Java's, says no such capability in its Hello."""
 

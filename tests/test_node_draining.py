@@ -112,6 +112,33 @@ def test_work_beyond_the_drain_limit_ends_typed_and_within_two_seconds():
     run(main)
 
 
+def test_what_has_not_begun_when_the_time_is_over_is_answered_elsewhere():
+    """Its asker is told before the session ends that its receiver did not run, and asks the key's new owner."""
+
+    async def main():
+        async with hosting() as host:
+            one, two = Tallies("one"), Tallies("two")
+            p1 = provider_at(host.discovery_address, one, drain_timeout_s=0.05)
+            p2 = provider_at(host.discovery_address, two)
+            async with p1, p2, consumer_of(host.discovery_address) as c:
+                service = c._engine.service("tallies")
+                await eventually(lambda: len(service.view.providers) == 2)
+                keys = [f"{n}" for n in range(100)]
+                owners = [await c.consumer.explain("tallies", key) for key in keys]
+                key = next(key for key, owner in zip(keys, owners, strict=True) if p1.address in str(owner.owner))
+                first = c.consumer.async_ask(TallyAsk(key, "wait"))
+                await one.started.wait()
+                behind = [c.consumer.async_ask(TallyAsk(key)) for _ in range(10)]
+                await eventually(lambda: p1._engine.router.in_work == 11)
+                await p1.stop()
+                with pytest.raises(CallError) as caught:
+                    await first
+                assert caught.value.may_have_run
+                assert {answer.served_by for answer in await asyncio.gather(*behind)} == {"two"}
+
+    run(main)
+
+
 def test_a_consumer_waits_for_its_answers():
     async def main():
         async with pair() as (served, p, c):

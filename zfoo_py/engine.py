@@ -450,6 +450,7 @@ class Engine:
             await self._discovery.stop()
         await self.admin.stop()
         workers = await self.router.stop()
+        self.runtime.drain()  # before its session ends, who asked what has not begun here is told, and asks elsewhere
         actors: list[LoopActor] = sorted(self.runtime.actors, key=lambda actor: not isinstance(actor, SessionActor))
         for actor in actors:  # sessions first: their last words are for the core actors
             self.runtime.deliver(actor.actor_ref, Abort("this node stops"))

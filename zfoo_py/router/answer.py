@@ -75,6 +75,28 @@ class Answer(AskFuture[T]):
         """
         return super().cancel()
 
+    def get(self, *, timeout: float | None = None) -> T:
+        """Block this thread until the outcome is there.
+
+        In a receiver it is cancelled with the ask being served; what that receiver waits for afterwards is not.
+
+        Args:
+            timeout: seconds; None: as long as it takes.
+
+        Raises:
+            asyncio.CancelledError: it was cancelled, or the ask in whose receiver, on a worker thread, this waits.
+            Timeout: it is not there in time.
+            Exception: what it ended with.
+        """
+        call = current_call.get()
+        if call is None:
+            return super().get(timeout=timeout)
+        call.waits_for = self
+        try:
+            return super().get(timeout=timeout)
+        finally:
+            call.waits_for = None
+
     def result(self) -> T:
         """Return the packet, or raise the error; for callbacks. Does not wait.
 

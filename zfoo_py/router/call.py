@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from zfoo_py.actor import LoopFuture
     from zfoo_py.net.session import Session
     from zfoo_py.protocol.packet import Packet
+    from zfoo_py.router.answer import Answer
     from zfoo_py.router.chains import Trail
     from zfoo_py.router.lanes import SessionLane
     from zfoo_py.router.receivers import Receiver
@@ -45,6 +46,7 @@ class Call(msgspec.Struct, eq=False):
         deadline_s: the asker's deadline on this node's monotonic clock; infinite if it told none, and minus
             infinite from when it is cancelled.
         trail: what asks made in its receiver carry on; None until there is one.
+        waits_for: what its receiver, on a worker thread, waits for; cancelled with the call.
     """
 
     session: Session | None
@@ -59,6 +61,7 @@ class Call(msgspec.Struct, eq=False):
     answered: bool = False
     holds_lane: bool = False
     trail: Trail | None = None
+    waits_for: Answer[Any] | None = None
 
     @property
     def wants_answer(self) -> bool:
@@ -76,9 +79,14 @@ class Call(msgspec.Struct, eq=False):
         return self.deadline_s == -math.inf
 
     def give_up(self) -> None:
-        """Take note that nobody waits for the answer; it is like a packet sent one way now. On the loop."""
+        """Take note that nobody waits for the answer; it is like a packet sent one way now. On the loop.
+
+        An answer that a blocking receiver waits for is given up with it, there and on.
+        """
         self.deadline_s = -math.inf
         self.signal_id = 0
+        if (answer := self.waits_for) is not None:
+            answer.cancel()
 
     def lends(self, timeout_s: float) -> tuple[float, str]:
         """Return the time and the chain of an ask that is made in this call's receiver. Any thread.

@@ -327,7 +327,7 @@ class Dispatcher:
                 self._hooks.after_receive(call.session, call.packet, error)
             self._too_late(call)
             return
-        self.cancelled += call.is_cancelled
+        self.cancelled += call.is_cancelled and not isinstance(error, asyncio.CancelledError)  # counted below
         self._call_ended(call, value, error)
 
     def _call_ended(self, call: Call, value: Any, error: BaseException | None) -> None:
