@@ -23,7 +23,7 @@ from collections.abc import Callable, Mapping, Sequence
 from email.message import Message
 from email.parser import Parser
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from tools import bootstrap
 from tools.stranger import LIMIT_S, FailedError, SkippedError, Stranger, check, last_json, network_refused, plain
@@ -201,12 +201,21 @@ def drill(stranger: Stranger) -> str:
     """The rows of the failure card that need no default time-out."""
     if not (stranger.clone / "samples" / "drill").is_dir():
         raise SkippedError("there is no samples/drill")
-    command = ("python3", "tools/bootstrap.py", "drill", "--short", "--json", "--only", DRILL_ROWS)
-    said = stranger.run(*command, cwd=stranger.clone)
-    rows = json.loads(said[said.index("[") :])
-    red = [row for row in rows if not row["passed"]]
-    check(not red, f"rows of the failure card are red: {red}")
-    return ", ".join(row["id"] for row in rows)
+    rows = played(stranger, DRILL_ROWS)
+    red = {row["id"] for row in rows if not row["passed"]}
+    # Other programs on the machine can make a row red; red again by itself, and it is the protection that fails.
+    once_more = played(stranger, ",".join(sorted(red))) if red else []
+    still_red = [row for row in once_more if not row["passed"]]
+    check(not still_red, f"rows of the failure card are red: {still_red}")
+    return ", ".join(row["id"] + (" (played again)" if row["id"] in red else "") for row in rows)
+
+
+def played(stranger: Stranger, ids: str) -> list[dict[str, Any]]:
+    """Play rows of the failure card; a red one makes the program end with 1, and is in what it prints."""
+    command = ("python3", "tools/bootstrap.py", "drill", "--short", "--json", "--only", ids)
+    said = stranger.run(*command, cwd=stranger.clone, codes=(0, 1))
+    found: list[dict[str, Any]] = json.loads(said[said.index("[") :])
+    return found
 
 
 def clean(stranger: Stranger) -> str:

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -92,11 +92,17 @@ class Stranger:
         self.uv = shutil.which("uv", path=self.env.get("PATH"))
         self.deadline_s = time.monotonic() + limit_s
 
-    def run(self, *command: str | Path, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> str:
+    def run(
+        self,
+        *command: str | Path,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        codes: Sequence[int] = (0,),
+    ) -> str:
         """Run a command, in a process group of its own without input, and return its stdout.
 
         Raises:
-            FailedError: it ended with another code than 0, or the time for all steps is over.
+            FailedError: it ended with another code than `codes` have, or the time for all steps is over.
         """
         words = [str(word) for word in command]
         shown = " ".join(word if "\n" not in word else "..." for word in words)
@@ -125,7 +131,7 @@ class Stranger:
             out.seek(0)
             errors.seek(0)
             printed = out.read().decode(errors="replace")
-            if process.returncode:
+            if process.returncode not in codes:
                 said = errors.read().decode(errors="replace")
                 raise FailedError(f"$ {shown}\n{printed}{said}\n... {ending}")
         return printed
