@@ -253,7 +253,8 @@ class Node:
             args: its arguments.
 
         Returns:
-            An awaitable of what it returns. From any thread.
+            An awaitable of what it returns. From any thread. It has no deadline: do not wait for it in work of the
+            same lane, which would wait for itself until it is cancelled.
         """
         check_key(key)
         is_async = inspect.iscoroutinefunction(function)
