@@ -47,7 +47,7 @@ def test_the_text_holds_the_figures_of_stats():
 
 ROUTER = (
     "received", "in_work", "expired", "refused", "receiver_failures", "shed", "refused_draining", "ready",
-    "waiting_for_workers", "longest_lane",
+    "waiting_for_workers", "longest_lane", "held_back",
 )  # fmt: skip
 
 

@@ -151,6 +151,7 @@ class Engine:
             codec=self.codec,
             node=parts.node,
             receive=self.router.receive,
+            flows=self.router.flows,
             hello=self._hello,
             limits=limits,
             warn=warn_peer,

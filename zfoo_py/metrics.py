@@ -51,6 +51,7 @@ _OF_NODE: Final = (
     ("refused_draining", ("router", "refused_draining"), "counter", "Asks refused because this node stops."),
     ("ready", ("router", "ready"), "gauge", "Packets that wait for their coroutine to begin."),
     ("longest_lane", ("router", "longest_lane"), "gauge", "Packets that wait for the busiest lane."),
+    ("held_back", ("router", "held_back"), "gauge", "Packets that wait until their peers read."),
     ("waiting_for_workers", ("router", "waiting_for_workers"), "gauge", "Packets that wait for a worker thread."),
     ("receiver_failures", ("router", "receiver_failures"), "counter", "Receivers that raised."),
     ("undelivered", ("undelivered",), "counter", "Packets sent one way that could not be delivered."),

@@ -33,7 +33,7 @@ class Bench:
         self.begun, self.lanes, self.ready = Begun(), Lanes(), []
         self.flushes, self.dropped, self.cancelled = [], [], []
         self.queued = set()
-        self.cancels = Cancels(self.begun, self.lanes, self.ready, self.take_back, self.drop, self.flushes.append)
+        self.cancels = Cancels(self.begun, (self.lanes,), self.ready, self.take_back, self.drop, self.flushes.append)
         names = ("suspended", "queued", "running", "waiting", "ready")
         self.calls = {name: Called(name, 1, number) for number, name in enumerate(names, 1)}
         self.calls["other"] = Called("other", 2, 4)

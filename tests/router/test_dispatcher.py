@@ -85,7 +85,7 @@ def test_what_this_node_does_not_serve_is_refused(receivers, packet, code, text)
             peer.receive(peer.one_way(packet))  # one way: nobody is answered, but it is counted
             assert peer.written() == []
             assert world.router.refused == 2
-            assert world.router.misrouted == (2 if code == ErrorCode.NOT_SERVED else 0)
+            assert world.router.unserved.misrouted == (2 if code == ErrorCode.NOT_SERVED else 0)
             assert peer.actor.intake.in_work == 0
 
     asyncio.run(main())
@@ -104,7 +104,7 @@ def test_a_node_is_served_only_in_the_group_that_it_consumes(consumes, is_served
             else:
                 assert answer.code == ErrorCode.NOT_SERVED
                 assert "provides module 'visits' as 'blue' and 'green', not as the group" in answer.message
-            assert world.router.misrouted == (not is_served)
+            assert world.router.unserved.misrouted == (not is_served)
 
     asyncio.run(main())
 

@@ -44,7 +44,9 @@ class RouterWorld(World):
         names = [name.partition("/") for name in provides]
         served = frozenset((module, group or module) for module, _, group in names)
         self.router = Router(self.runtime, self.codec, found, served, self.limits, self.events, task_hash, interceptors)
-        self.env = msgspec.structs.replace(self.env, receive=self.router.receive, provides=served)
+        self.env = msgspec.structs.replace(
+            self.env, receive=self.router.receive, flows=self.router.flows, provides=served
+        )
 
     async def __aenter__(self) -> Self:
         return self

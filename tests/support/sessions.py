@@ -52,6 +52,7 @@ class World:
         self.consumer = Recorder()
         self.limits = Limits(**limits)
         self.takes = True
+        self.flowing: list[Any] = []  # sessions whose peers read again, or that are over
         self.received: list[tuple[Any, Any, Any]] = []  # session, packet, attachment
         self.warnings: list[str] = []
         self.undelivered: list[tuple[str, str, str]] = []
@@ -61,6 +62,7 @@ class World:
             codec=self.codec,
             node="the node",
             receive=self._receive,
+            flows=self.flowing.append,
             hello=lambda: Hello(WIRE_VERSION, "node", "us", "", self.limits.max_frame_bytes),
             limits=self.limits,
             warn=lambda _peer, text: self.warnings.append(text),

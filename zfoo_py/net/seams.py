@@ -84,6 +84,7 @@ class SessionEnv(msgspec.Struct, frozen=True):
         codec: encodes and decodes.
         node: for `Session.node`.
         receive: called in the session's turn with (session, actor's ref, binding, packet, attachment).
+        flows: told, in the session's turn, that its peer reads again, or that it is over: (session).
         hello: makes our Hello.
         limits: ``zfoo_py.config.Limits``.
         warn: writes one log line about a peer, bounded in rate: (peer, text).
@@ -95,6 +96,7 @@ class SessionEnv(msgspec.Struct, frozen=True):
     codec: MsgpackCodec
     node: Any
     receive: Callable[[Session, Binding, Packet, Any], bool]
+    flows: Callable[[Session], None]
     hello: Callable[[], Hello]
     limits: Any
     warn: Callable[[str, str], None]

@@ -349,8 +349,14 @@ class SessionActor(LoopActor):
         if self.intake.is_deaf():
             self.intake.pause()
 
+    def _flows(self) -> None:
+        if not self.session.writable:
+            self.session.writable = True
+            self._env.flows(self.session)
+
     def _write_resumed(self, _: m.WriteResumed) -> None:
-        self.session.writable = not self._connection.is_full
+        if not self._connection.is_full:
+            self._flows()
         if not self.intake.takes:
             self.intake.read_again()
         self.outbox.write_parked(self._pending)
@@ -427,6 +433,7 @@ class SessionActor(LoopActor):
             return
         self._state = advance(self._state, SessionEvent.LOST)
         self.session.is_up = False
+        self._flows()
         self.outbox.flush()
         self._connection.close()
         self._timers.cancel()

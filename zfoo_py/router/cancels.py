@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -11,9 +11,16 @@ if TYPE_CHECKING:
     from zfoo_py.protocol.common import Cancel
     from zfoo_py.router.begun import Begun
     from zfoo_py.router.call import Call
-    from zfoo_py.router.lanes import Lanes
 
-__all__ = ["Cancels"]
+__all__ = ["Cancels", "Waiting"]
+
+
+class Waiting(Protocol):
+    """A place where calls wait, as far as this file knows it."""
+
+    def drop(self, is_meant: Callable[[Call], bool]) -> list[Call]:
+        """Remove and return those that are meant."""
+        ...
 
 
 class Cancels:
@@ -23,7 +30,7 @@ class Cancels:
 
     Args:
         begun: the calls whose receivers have begun.
-        lanes: where calls wait.
+        waiting: where calls wait, not ready yet.
         ready: the calls that start next; they are skipped there.
         take_back: takes a call back from the workers; False if one of them has it.
         dropped: told of each call that has ended by it.
@@ -33,14 +40,14 @@ class Cancels:
     def __init__(
         self,
         begun: Begun,
-        lanes: Lanes[Call],
+        waiting: Iterable[Waiting],
         ready: Iterable[Call],
         take_back: Callable[[Call], bool],
         dropped: Callable[[Call], None],
         at_turn_end: Callable[[Callable[[], object]], None],
     ) -> None:
         self._begun = begun
-        self._lanes = lanes
+        self._waiting = waiting
         self._ready = ready
         self._take_back = take_back
         self._dropped = dropped
@@ -63,9 +70,10 @@ class Cancels:
         def is_meant(call: Call) -> bool:
             return call.session is not None and (call.session.sid, call.signal_id) in waiting
 
-        for call in self._lanes.drop(is_meant):
-            call.give_up()
-            self._dropped(call)
+        for place in self._waiting:
+            for call in place.drop(is_meant):
+                call.give_up()
+                self._dropped(call)
         for call in filter(is_meant, self._ready):
             call.give_up()
 

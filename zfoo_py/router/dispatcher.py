@@ -26,10 +26,12 @@ from zfoo_py.router.cancels import Cancels
 from zfoo_py.router.chains import drop_notice, notice_before_s
 from zfoo_py.router.cycles import Cycles
 from zfoo_py.router.drivers import Drivers
+from zfoo_py.router.held_back import HeldBack
 from zfoo_py.router.hooks import Hooks
 from zfoo_py.router.lanes import Lanes, lane_of_session
 from zfoo_py.router.shedding import Drainage
-from zfoo_py.router.worker_actor import TooLateError, WorkQueue
+from zfoo_py.router.unserved import Unserved
+from zfoo_py.router.worker_actor import HeldBackError, TooLateError, WorkQueue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -44,6 +46,11 @@ if TYPE_CHECKING:
     from zfoo_py.router.receivers import Receiver
 
 __all__ = ["Dispatcher"]
+
+
+# An answer as long is written before the next call starts, not at the end of the batch: a peer that does not read is
+# known as soon as its outbox is full, and gets no whole batch (32 calls) beyond that.
+LONG_ANSWER_BYTES = 16 * 1024
 
 
 class Dispatcher:
@@ -82,7 +89,6 @@ class Dispatcher:
         self.time = runtime.time
         self._codec = codec
         self._receivers = dict(receivers)
-        self._provided = provided
         self._limits = limits
         self._events = events
         self._lane_of = lane_of
@@ -91,6 +97,7 @@ class Dispatcher:
         self._once = threading.Lock()  # explicit answers, and asks in receivers, come from any thread
         # Ids alone do not tell nodes apart: two may have one id by mistake, and a node has it again when it comes back.
         self._cycles = Cycles(f"{node_id}:{uuid.uuid4().hex[:8]}", self._once)
+        self.chain_within = self._cycles.chain_within
         self._lanes: Lanes[Call] = Lanes()
         self._begun = Begun()
         self._drivers = Drivers(
@@ -104,8 +111,12 @@ class Dispatcher:
         )
         self._ready = self._drivers.ready
         self._work = WorkQueue(runtime, limits.workers, limits.max_in_work, self._work_ended, self._batch_done)
-        cancels = Cancels(self._begun, self._lanes, self._ready, self._work.drop, self._too_late, runtime.at_turn_end)
-        self._system: dict[type[Packet], Callable[[Session, Any], None]] = {Cancel: cancels.take}
+        self._held_back = HeldBack(self._lanes, self._ready, self._let_go, self._wake_soon)
+        self.flows = self._held_back.flows
+        waiting = (self._lanes, self._held_back)
+        cancels = Cancels(self._begun, waiting, self._ready, self._work.drop, self._too_late, runtime.at_turn_end)
+        self.unserved = Unserved(provided, self._refuse, rate_limited)
+        self.install(Cancel, cancels.take)
         self.admission = Admission(limits.max_in_work)
         self._starts = Drainage()
         self._queued = 0
@@ -116,7 +127,6 @@ class Dispatcher:
         self.expired = 0
         self.cancelled = 0
         self.refused = 0
-        self.misrouted = 0
         self.receiver_failures = 0
         self.unsent_answers = 0
         self._idle_waiters: list[LoopFuture[None]] = []
@@ -128,13 +138,14 @@ class Dispatcher:
     def waiting(self) -> dict[str, int]:
         """Return how many packets wait to begin: on the loop, for threads, for the busiest lane. On the loop."""
         ready, for_workers = len(self._ready), len(self._work)
-        return {"ready": ready, "waiting_for_workers": for_workers, "longest_lane": self._lanes.longest()}
+        lane, held_back = self._lanes.longest(), len(self._held_back)
+        return {"ready": ready, "waiting_for_workers": for_workers, "longest_lane": lane, "held_back": held_back}
 
     # --- from the sessions
 
     def install(self, packet_class: type[Packet], handler: Callable[[Session, Any], None]) -> None:
         """Let the framework itself handle a built-in packet, in the session's turn."""
-        self._system[packet_class] = handler
+        self.unserved.handlers[packet_class] = handler
 
     def receive(self, session: Session, binding: Binding, packet: Packet, attachment: Any) -> bool:
         """Take a packet of a session; called in the session's turn.
@@ -159,7 +170,7 @@ class Dispatcher:
             if session.kind == "client" and receiver is not None:
                 pass  # an outside client may call any receiver until a gateway brings roles
             else:
-                self._cannot_serve(session, binding, packet, signal_id, unknown=receiver is None)
+                self.unserved.take(session, binding, packet, signal_id, unknown=receiver is None)
                 return False
         if self.in_work >= self.admission.look_from and (error := self._too_much(receiver, signal_id, deadline_s)):
             self._refuse(session, signal_id, error)
@@ -190,6 +201,9 @@ class Dispatcher:
         self.in_work += 1
         self._queued += 1
         self._ready.append(call)
+        self._wake_soon()
+
+    def _wake_soon(self) -> None:
         if not self._wake_scheduled:
             self._wake_scheduled = True
             self._runtime.at_turn_end(self._wake)
@@ -204,27 +218,6 @@ class Dispatcher:
             self._admit(ready.popleft())
         self._drivers.wake()
 
-    def _cannot_serve(
-        self, session: Session, binding: Binding, packet: Packet, signal_id: int, *, unknown: bool
-    ) -> None:
-        handler = self._system.get(packet.__class__)
-        if handler is not None:
-            handler(session, packet)
-            return
-        name, module = packet.__class__.__name__, binding.module.name
-        if session.side == "server" and module not in session.serves and session.kind != "client":
-            self._misrouted(session, signal_id, name, module)
-        elif unknown:
-            self._refuse(session, signal_id, refusals.no_receiver(name))
-
-    def _misrouted(self, session: Session, signal_id: int, name: str, module: str) -> None:
-        """The tripwire: what arrives is meant for another service type than those this node provides."""
-        self.misrouted += 1
-        error = refusals.misrouted(module, self._provided)
-        text = f"{name} of {session.node_id or session.peer} is misrouted: {error.message}"
-        rate_limited(f"misroute {session.node_id}", text)
-        self._refuse(session, signal_id, error)
-
     def _refuse(self, session: Session, signal_id: int, error: Error) -> None:
         self.refused += 1
         if signal_id:
@@ -234,7 +227,10 @@ class Dispatcher:
 
     def _admit(self, call: Call) -> bool:
         """Decide whether a ready call may start on a driver now; called right before."""
-        lane, receiver = call.lane, call.receiver
+        lane, receiver, session = call.lane, call.receiver, call.session
+        if session is not None and not session.writable:
+            self._held_back.hold(call, session)
+            return False
         if (
             lane is not None
             and self._lanes
@@ -246,9 +242,9 @@ class Dispatcher:
         if call.deadline_s <= self.time():
             self._too_late(call)
             return False
-        if self._hooks and call.session is not None:
+        if self._hooks and session is not None:
             try:
-                self._hooks.before_receive(call.session, call.packet)
+                self._hooks.before_receive(session, call.packet)
             except BaseException as error:  # noqa: BLE001 - a hook of the user's: the ask gets it, whatever it is
                 self._receiver_failed(call, error)
                 self._end(call)
@@ -327,6 +323,10 @@ class Dispatcher:
                 self._hooks.after_receive(call.session, call.packet, error)
             self._too_late(call)
             return
+        if error.__class__ is HeldBackError and call.session is not None:
+            self._hooks.after_receive(call.session, call.packet, error)
+            self._held_back.hold(call, call.session)
+            return
         self.cancelled += call.is_cancelled and not isinstance(error, asyncio.CancelledError)  # counted below
         self._call_ended(call, value, error)
 
@@ -371,6 +371,8 @@ class Dispatcher:
         assert call.session is not None
         self._leave(call)
         self._tell(call.session, Reply(call.signal_id, head, finishes=True))
+        if len(head) >= LONG_ANSWER_BYTES and not self._runtime.in_turn:
+            self._runtime.drain()
 
     def _end(self, call: Call) -> None:
         self._leave(call)
@@ -390,18 +392,18 @@ class Dispatcher:
         """Take a call out of work and out of its lanes; whoever waited for that is ready now."""
         self.in_work -= 1
         if call.holds_lane and call.lane is not None:
-            following = self._lanes.release(call.lane, call)
-            if following is not None:
-                following.holds_lane = True
-                drop_notice(following.trail)
-                self._ready.appendleft(following)
+            self._let_go(call, call.lane)
         session_lane = call.session_lane
         if session_lane is not None:
-            session_lane.outstanding -= 1
-            if not session_lane.outstanding and session_lane.next is not None:
-                begins, session_lane.next = session_lane.next, None
-                self._ready.extendleft(reversed(begins.parked or ()))
-                begins.parked = None
+            self._ready.extendleft(session_lane.leave())
+
+    def _let_go(self, call: Call, lane: int) -> None:
+        call.holds_lane = False
+        following = self._lanes.release(lane, call)
+        if following is not None:
+            following.holds_lane = True
+            drop_notice(following.trail)
+            self._ready.appendleft(following)
 
     def _batch_done(self) -> None:
         """Send what a batch of receivers has answered, in the same callback of the loop."""
@@ -460,10 +462,6 @@ class Dispatcher:
         msg = f"{call.receiver.where} answered {type(call.packet).__name__} twice: an ask has one answer"
         raise AlreadyAnsweredError(msg)
 
-    def chain_within(self, call: Call) -> str:
-        """Return the chain of an ask made in this call's receiver. From any thread."""
-        return self._cycles.chain_within(call)
-
     # --- the end
 
     def drained(self) -> LoopFuture[None]:
@@ -484,7 +482,8 @@ class Dispatcher:
         self._is_stopped = True
         self._drop_all(self._work.take_waiting())
         await self._drivers.stop()
-        self._drop_all([*self._ready, *self._lanes.take_waiting(), *self._work.take_waiting()])
+        waiting = (*self._lanes.take_waiting(), *self._held_back.take_all(), *self._work.take_waiting())
+        self._drop_all([*self._ready, *waiting])
         return self._work.stop()
 
     def _drop_all(self, calls: list[Call]) -> None:

@@ -12,7 +12,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from zfoo_py.net.session import Session
 
@@ -48,6 +48,15 @@ class SessionLane:
         self.outstanding = 0
         self.next: SessionLane | None = None
         self.parked: list[Any] | None = None
+
+    def leave(self) -> Iterable[Any]:
+        """Count a packet out that is done; returns what may begin by that, the last one first."""
+        self.outstanding -= 1
+        if self.outstanding or self.next is None:
+            return ()
+        begins, self.next = self.next, None
+        parked, begins.parked = begins.parked or (), None
+        return reversed(parked)
 
 
 def lane_of_session(session: Session) -> SessionLane:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from zfoo_py.actor import ActorDeadError, LoopFuture, ThreadActor
 from zfoo_py.router.call import Call, current_call
+from zfoo_py.router.held_back import is_held_back
 from zfoo_py.router.messages import WorkReady
 from zfoo_py.router.shedding import Drainage
 
@@ -22,11 +23,15 @@ if TYPE_CHECKING:
 
     from zfoo_py.actor import ActorRef, Runtime
 
-__all__ = ["TooLateError", "WorkQueue", "WorkerActor"]
+__all__ = ["HeldBackError", "TooLateError", "WorkQueue", "WorkerActor"]
 
 
 class TooLateError(Exception):
     """A call's time was over before a worker could begin it."""
+
+
+class HeldBackError(Exception):
+    """A call's peer did not read any more when a worker could have begun it."""
 
 
 class WorkerActor(ThreadActor):
@@ -45,6 +50,9 @@ class WorkerActor(ThreadActor):
         while (call := work.take()) is not None:
             if call.deadline_s <= work.time():  # it waited here until its asker gave up
                 work.done(call, None, TooLateError())
+                continue
+            if is_held_back(call):
+                work.done(call, None, HeldBackError())
                 continue
             self.call = call
             try:
