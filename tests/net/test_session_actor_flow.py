@@ -416,3 +416,16 @@ def test_a_draining_session_reports_no_provider_and_one_without_hello_nothing():
         assert first.up is not None
         assert first.provider is None
         assert (second.up, second.provider) == (None, None)
+
+
+def test_an_ask_says_when_it_was_sent_also_if_it_waits_then():
+    with World() as world:
+        session = world.up()
+        session.ask()
+        world.clock.advance(1.5)
+        session.pause()
+        session.ask()
+        world.clock.advance(1.0)
+        session.resume()
+        sent = [attachment.timestamp for _, attachment in session.written() if attachment is not None]
+        assert sent == [1, 1500]

@@ -7,6 +7,7 @@ from typing import Any
 
 from tests.support.packets import PageAnswer, PageAsk, VisitAnswer, VisitAsk
 from tests.support.routers import RouterWorld
+from zfoo_py import Call, Session
 from zfoo_py.protocol.common import ErrorCode
 from zfoo_py.router.receivers import packet_receiver
 
@@ -80,5 +81,30 @@ def test_what_would_begin_too_late_is_refused_and_one_way_packets_are_taken():
             assert router.admission.shed == 1
             gate.set()
             assert [signal for signal, _ in await world.answers(peer)] == [1]
+
+    asyncio.run(main())
+
+
+def test_what_an_ask_waited_on_its_way_is_no_time_it_has_left():
+    seen = []
+
+    @packet_receiver
+    async def visit(_session: Session, packet: VisitAsk, call: Call) -> VisitAnswer:
+        seen.append((packet.text, round(call.remaining_s, 3)))
+        return VisitAnswer(packet.text)
+
+    async def main():
+        async with RouterWorld(visit) as world:
+            peer = world.peer()
+            peer.receive(peer.ask_frame(VisitAsk("line"), 1, remaining_ms=1000, timestamp=5000))
+            world.clock.advance(0.5)
+            peer.receive(peer.ask_frame(VisitAsk("in time"), 2, remaining_ms=1000, timestamp=5500))
+            peer.receive(peer.ask_frame(VisitAsk("waited"), 3, remaining_ms=1000, timestamp=5100))
+            peer.receive(peer.ask_frame(VisitAsk("says none"), 4, remaining_ms=1000))
+            peer.receive(peer.ask_frame(VisitAsk("too late"), 5, remaining_ms=300, timestamp=5100))
+            answers = dict(await world.answers(peer, 5))
+            assert seen == [("line", 0.5), ("in time", 1.0), ("waited", 0.6), ("says none", 1.0)]
+            assert answers[5].code == ErrorCode.EXPIRED
+            assert world.router.expired == 1
 
     asyncio.run(main())

@@ -176,11 +176,15 @@ class SessionUnderTest:
         """Return the peer's frame of a packet one way."""
         return self.world.codec.one_way_frame(self.world.codec.encode(packet), lane)
 
-    def ask_frame(self, packet: Packet, signal_id: int = 1, lane: int | None = None, remaining_ms: int = 3000) -> bytes:
+    def ask_frame(
+        self, packet: Packet, signal_id: int = 1, lane: int | None = None, remaining_ms: int = 3000, timestamp: int = 0
+    ) -> bytes:
         """Return the peer's frame of an ask."""
         client = CLIENT_KEYLESS if lane is None else CLIENT_KEYED
         head = self.world.codec.encode(packet)
-        return self.world.codec.ask_frame(head, signal_id, client, -1 if lane is None else lane, remaining_ms)
+        return self.world.codec.ask_frame(
+            head, signal_id, client, -1 if lane is None else lane, remaining_ms, timestamp
+        )
 
     def answer_frame(self, signal_id: int, packet: Packet | None = None) -> bytes:
         """Return the peer's frame of an answer."""

@@ -19,6 +19,7 @@ from zfoo_py.actor import ActorDeadError
 from zfoo_py.errors import BackpressureError, IllegalTransitionError, InboxFullError, SessionClosedError
 from zfoo_py.net.handshake import known_capabilities, served_modules
 from zfoo_py.net.messages import BindUid, Close, ProviderUp, Send, SessionUp
+from zfoo_py.net.transit import Transit
 from zfoo_py.protocol.registration import parse
 
 if TYPE_CHECKING:
@@ -139,6 +140,7 @@ class Session:
         "serves",
         "sid",
         "side",
+        "transit",
         "uid",
         "writable",
     )
@@ -166,6 +168,7 @@ class Session:
         self.ref = ref
         self.serves: frozenset[str] = frozenset()
         self.can: frozenset[str] = frozenset()
+        self.transit = Transit()  # of the peer's asks
         self.lane: Any = None  # the router's note of this session's lane
         self._codec = codec
         self._node = node

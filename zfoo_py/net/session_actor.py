@@ -17,6 +17,7 @@ from zfoo_py.net.presence import Presence
 from zfoo_py.net.seams import Connection, SessionEnv
 from zfoo_py.net.session import Session, SessionEvent, SessionState, advance
 from zfoo_py.net.timers import SessionTimers
+from zfoo_py.net.transit import timestamp_ms
 from zfoo_py.protocol.attachment import CLIENT_ANSWER, CLIENT_KEYED, CLIENT_KEYLESS, SignalAttachment
 from zfoo_py.protocol.common import CAN_CHAIN, Draining, Error, ErrorCode, Hello, Ping, Pong
 from zfoo_py.protocol.common import Heartbeat as HeartbeatPacket
@@ -84,6 +85,7 @@ class SessionActor(LoopActor):
         self.intake = Intake(env, self.session, connection, self._timers, self._pending, self._overloaded)
         self._presence = Presence(env.registry, sid)
         self._retiring = ""
+        self._began_s = self.runtime.time()
         self.frames_in = self.bytes_in = 0
         self.ended: LoopFuture[None] = LoopFuture()
         self.late_answers = self.undecodable = 0
@@ -245,7 +247,8 @@ class SessionActor(LoopActor):
         if self._state is not SessionState.UP:
             failures.return_outbound(outbound, f"the session is {self._state.name.lower()}")
             return
-        remaining_s = call.deadline_s - self.runtime.time()
+        now_s = self.runtime.time()
+        remaining_s = call.deadline_s - now_s
         if remaining_s <= 0.0:
             failures.fail(call, failures.timed_out(outbound, self.session, written=False))
             return
@@ -263,11 +266,11 @@ class SessionActor(LoopActor):
         if answer.done():  # cancelled; by another thread, perhaps just now
             pending.take(signal_id)
             return
-        remaining_ms = int(remaining_s * 1000.0) + 1
+        remaining_ms, sent_ms = int(remaining_s * 1000.0) + 1, timestamp_ms(now_s - self._began_s)
         if call.chain and CAN_CHAIN in self.session.can:
-            frame = self._codec.chained_ask_frame(call.head, signal_id, client, lane, remaining_ms, call.chain)
+            frame = self._codec.chained_ask_frame(call.head, signal_id, client, lane, remaining_ms, call.chain, sent_ms)
         else:
-            frame = self._codec.ask_frame(call.head, signal_id, client, lane, remaining_ms)
+            frame = self._codec.ask_frame(call.head, signal_id, client, lane, remaining_ms, sent_ms)
         self._timers.expire_at(call.deadline_s)
         if self.outbox.has_room():
             self.outbox.write(frame)

@@ -49,7 +49,8 @@ class SignalAttachment(Attachment):
         client: a CLIENT_ code.
         signal_id: matches the answer with the ask, per session; 1..MAX_SIGNAL_ID.
         task_executor_hash: the lane, a signed 32-bit hash of the key; -1 without key.
-        timestamp: ms since 1970, informational.
+        timestamp: ms of the sender's clock since its session began, modulo 2**32, which tell how long an ask waited on
+            its way (`zfoo_py.net.transit`); 0 if not told. Java's: ms since 1970, informational.
         remaining_ms: time left until the asker's deadline when it was sent; 0 if not told.
         chain: the asks in whose receivers it was made, a line each, the first one first; "" outside of receivers.
     """

@@ -57,7 +57,7 @@ class ForeignCodec:
             self._last = (head, self.messages.encode(packet))
         return self._last[1]
 
-    def ask_frame(self, head: bytes, signal_id: int, client: int, lane: int, remaining_ms: int) -> bytes:  # noqa: ARG002
+    def ask_frame(self, head: bytes, signal_id: int, client: int, lane: int, *_deadline: int) -> bytes:
         """Return the frame of an ask; Java peers are not told its deadline."""
         return self.frame(head, SignalAttachment(client, signal_id, lane))
 

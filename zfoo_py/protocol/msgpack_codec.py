@@ -38,7 +38,7 @@ MAX_REMAINING_MS = 0xFFFF_FFFF
 
 # The numbers of an attachment have fixed widths: 0xce is a uint32, 0xd2 an int32 (twice as fast as packing them).
 _pack_length = struct.Struct(">I").pack
-_ASK_TAIL = struct.Struct(">BBBBIBiBBI")  # 0, array of 5: client, signal id, lane, timestamp 0, remaining ms
+_ASK_TAIL = struct.Struct(">BBBBIBiBIBI")  # 0, array of 5: client, signal id, lane, timestamp, remaining ms
 _pack_ask_tail = _ASK_TAIL.pack
 _ANSWER_TAIL = b"\x00\x92\x00\xce"  # 0, array of 2: client 0, signal id
 _ONE_WAY_TAIL = b"\x05\x91\xd2"  # 5, array of 1: lane
@@ -98,7 +98,7 @@ class MsgpackCodec:
             raise self._encode_error(packet, flatten, error) from error
 
     @staticmethod
-    def ask_frame(head: bytes, signal_id: int, client: int, lane: int, remaining_ms: int) -> bytes:
+    def ask_frame(head: bytes, signal_id: int, client: int, lane: int, remaining_ms: int, timestamp: int = 0) -> bytes:
         """Return the frame of an ask.
 
         Args:
@@ -107,18 +107,19 @@ class MsgpackCodec:
             client: a CLIENT_ code.
             lane: task hash of the key, signed 32 bits; -1 without.
             remaining_ms: time left; what is over is sent as 1 ms.
+            timestamp: when it is sent, of `zfoo_py.net.transit.timestamp_ms`; 0: not told.
         """
         if not 0 < remaining_ms <= MAX_REMAINING_MS:
             remaining_ms = min(max(remaining_ms, 1), MAX_REMAINING_MS)
-        tail = _pack_ask_tail(0, 0x95, client, 0xCE, signal_id, 0xD2, lane, 0, 0xCE, remaining_ms)
-        return b"".join((_pack_length(len(head) + 19), head, tail))
+        tail = _pack_ask_tail(0, 0x95, client, 0xCE, signal_id, 0xD2, lane, 0xCE, timestamp, 0xCE, remaining_ms)
+        return b"".join((_pack_length(len(head) + 23), head, tail))
 
     def chained_ask_frame(
-        self, head: bytes, signal_id: int, client: int, lane: int, remaining_ms: int, chain: str
+        self, head: bytes, signal_id: int, client: int, lane: int, remaining_ms: int, chain: str, timestamp: int = 0
     ) -> bytes:
         """Return the frame of an ask that was made in a receiver; as `ask_frame`, and its chain."""
         remaining_ms = min(max(remaining_ms, 1), MAX_REMAINING_MS)
-        tail = b"\x00" + self._packer.pack((client, signal_id, lane, 0, remaining_ms, chain))
+        tail = b"\x00" + self._packer.pack((client, signal_id, lane, timestamp, remaining_ms, chain))
         return b"".join((_pack_length(len(head) + len(tail)), head, tail))
 
     @staticmethod

@@ -138,8 +138,8 @@ class Dispatcher:
     def waiting(self) -> dict[str, int]:
         """Return how many packets wait to begin: on the loop, for threads, for the busiest lane. On the loop."""
         ready, for_workers = len(self._ready), len(self._work)
-        lane, held_back = self._lanes.longest(), len(self._held_back)
-        return {"ready": ready, "waiting_for_workers": for_workers, "longest_lane": lane, "held_back": held_back}
+        waiting = {"ready": ready, "waiting_for_workers": for_workers, "longest_lane": self._lanes.longest()}
+        return {**waiting, "held_back": len(self._held_back)}
 
     # --- from the sessions
 
@@ -162,16 +162,17 @@ class Dispatcher:
             if attachment.client == CLIENT_KEYED:
                 lane = attachment.task_executor_hash
             if attachment.remaining_ms > 0:
-                deadline_s = self.time() + attachment.remaining_ms * 0.001
+                deadline_s = (now_s := self.time()) + attachment.remaining_ms * 0.001
+                if attachment.timestamp:
+                    deadline_s -= session.transit.waited_s(attachment.timestamp, now_s)
         elif attachment.__class__ is NoAnswerAttachment:
             lane = attachment.task_executor_hash
         receiver = self._receivers.get(packet.__class__)
-        if receiver is None or (session.side == "server" and binding.module.name not in session.serves):
-            if session.kind == "client" and receiver is not None:
-                pass  # an outside client may call any receiver until a gateway brings roles
-            else:
-                self.unserved.take(session, binding, packet, signal_id, unknown=receiver is None)
-                return False
+        if receiver is None or (  # an outside client may call any receiver until a gateway brings roles
+            session.side == "server" and session.kind != "client" and binding.module.name not in session.serves
+        ):
+            self.unserved.take(session, binding, packet, signal_id, unknown=receiver is None)
+            return False
         if self.in_work >= self.admission.look_from and (error := self._too_much(receiver, signal_id, deadline_s)):
             self._refuse(session, signal_id, error)
             return False
