@@ -10,9 +10,9 @@ import math
 
 __all__ = ["WINDOW_S", "Transit", "timestamp_ms"]
 
-# Clocks of two machines drift apart (100 ms in 17 minutes, at 100 ppm), and one may jump when its machine was stopped: so
-# no difference stays the least for ever, that of the present and of the last window counts. In so long, some ask finds
-# the line empty, unless the overload is older; and a jump makes asks look late for no longer than this twice.
+# Clocks of two machines drift apart (100 ms in 17 minutes, at 100 ppm), and one may jump when its machine was stopped.
+# So no difference stays the least for ever: that of the present and of the last window counts. In so long, some ask
+# finds the line empty, unless the overload is older; and a jump makes asks look late for no longer than this twice.
 WINDOW_S = 10.0
 
 # Timestamps are milliseconds modulo 2**32: after 49 days they begin again.
