@@ -141,7 +141,8 @@ class Intake:
         return self._session.kind == "client" or (self._session.side == "server" and not len(self._pending))
 
     def _limit_s(self) -> float:
-        return min(PAUSE_LIMIT_S, self._env.limits.heartbeat_timeout_s / 2)
+        wait_s: float = self._env.limits.heartbeat_timeout_s
+        return min(PAUSE_LIMIT_S, wait_s / 2)
 
     def _read(self) -> None:
         if not self.is_reading:
