@@ -54,6 +54,8 @@ O10_ASKS = 100
 O10_LIMIT_MS = 50.0
 CYCLE = "AskCycleError"
 TYPED = {"BackpressureError", "AskTimeoutError", "OverloadedError", "RemoteError", "answered"}
+# A RemoteError here is a refusal of the provider: its receivers raise nothing.
+REFUSED = ("BackpressureError", "OverloadedError", "RemoteError")
 
 
 # --- O1, O2
@@ -86,7 +88,7 @@ async def flood(stage: Stage) -> Figure:
                 break
             await asyncio.sleep(0.02)
     unknown = flooded.ends.keys() - TYPED
-    refused = flooded.ends.get("BackpressureError", 0) + flooded.ends.get("OverloadedError", 0)
+    refused = sum(flooded.ends.get(end, 0) for end in REFUSED)
     return Figure(
         f"{flooded.made} made: {flooded.ends}, {flooded.open} open, at most {deepest} pending; 99 % refused within "
         f"{flooded.busy_ms:.2f} ms of work, {flooded.refused_ms:.2f} ms by the clock; "

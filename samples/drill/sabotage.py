@@ -187,8 +187,9 @@ def _nothing_overtakes(patches: Patches) -> None:
 
 
 def _read_on(patches: Patches) -> None:
-    """A peer that takes nothing is read all the same."""
+    """A peer that takes nothing is read and answered all the same."""
     patches.put(Intake, "pause", _nothing)
+    patches.turn(m.WritePaused, _nothing)
 
 
 def _follow_circles(patches: Patches) -> None:

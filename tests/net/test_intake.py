@@ -18,10 +18,10 @@ OURS = SimpleNamespace(module=zfoo_py_module)
 class Stage:
     """An intake, and what it does with the things around it."""
 
-    def __init__(self, limit=4, kind="node", side="server"):
+    def __init__(self, limit=4, kind="node", side="server", heartbeat_timeout_s=5.0):
         self.connection = RecordingConnection()
         self.received, self.refused, self.pauses, self.asks = [], [], [], []
-        limits = SimpleNamespace(max_in_work_per_session=limit)
+        limits = SimpleNamespace(max_in_work_per_session=limit, heartbeat_timeout_s=heartbeat_timeout_s)
         env = SimpleNamespace(receive=self.receive, limits=limits)
         timers = SimpleNamespace(paused=self.pauses.append, reads=self.pauses.clear)
         session = SimpleNamespace(kind=kind, side=side)
@@ -124,3 +124,9 @@ def test_who_takes_no_refusal_gets_none():
     stage.intake.paused_long()
     stage.intake.not_taken(USERS, "ask", SignalAttachment(CLIENT_KEYLESS, 9))
     assert (stage.refused, stage.intake.refused) == ([], 1)
+
+
+def test_where_signs_of_life_are_due_sooner_a_pause_is_shorter():
+    stage = Stage(heartbeat_timeout_s=0.5)
+    stage.intake.pause()
+    assert stage.pauses == [0.25]

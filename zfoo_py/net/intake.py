@@ -20,6 +20,7 @@ __all__ = ["PAUSE_LIMIT_S", "Intake"]
 
 # Reading stands still at most so long because receivers are slow. The peer's kernel takes a closed window for a dead
 # line after its heartbeat_timeout_s (5 s), and what is not read is no sign of life, no Cancel and no Draining either.
+# Half of this node's heartbeat_timeout_s, where that is shorter: its peer's may be, too.
 PAUSE_LIMIT_S = 1.0
 
 
@@ -86,7 +87,7 @@ class Intake:
         if self.is_reading:
             self.is_reading = False
             self._connection.pause_reading()
-            self._timers.paused(PAUSE_LIMIT_S)
+            self._timers.paused(self._limit_s())
 
     def not_taken(self, binding: Binding, packet: Packet, attachment: Any) -> None:
         """Hold a packet that came while none is taken, or refuse it: while reading goes on all the same."""
@@ -123,7 +124,7 @@ class Intake:
         if self.is_reading:
             return
         if self.is_deaf():
-            self._timers.paused(PAUSE_LIMIT_S)
+            self._timers.paused(self._limit_s())
             return
         self._read()
         held, self.held = self.held, []
@@ -138,6 +139,10 @@ class Intake:
         if not self._connection.is_full:
             return False
         return self._session.kind == "client" or (self._session.side == "server" and not len(self._pending))
+
+    def _limit_s(self) -> float:
+        wait_s: float = self._env.limits.heartbeat_timeout_s
+        return min(PAUSE_LIMIT_S, wait_s / 2)
 
     def _read(self) -> None:
         if not self.is_reading:
