@@ -155,6 +155,9 @@ def test_a_root_that_is_not_ours_is_not_touched_and_said_once(data, closed_for, 
         assert says in member.discovery.trouble()
         assert len([line for line in member.lines if says in line]) == 1
         assert world.servers.names("/zfoo") == []
+        async with asyncio.timeout(1):
+            await member.discovery.leave()  # nothing stands there: no goodbye to wait for
+        assert not any("no goodbye" in line for line in member.lines)
 
     run(scenario)
 
@@ -342,6 +345,7 @@ def test_without_zookeeper_it_starts_says_so_and_goes_on_trying():
         world.servers.up()
         await world.rest()
         assert world.servers.names(OWN) == [A.text]
+        assert member.lines[-1].endswith("is back")
 
     run(scenario)
 

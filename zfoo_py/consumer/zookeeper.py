@@ -97,7 +97,7 @@ class ZooKeeperDiscovery:
         self._settled = asyncio.Event()  # everything wanted stands, as far as known
         self._retry: asyncio.TimerHandle | None = None
         self._is_connected = False
-        self._was_connected = False
+        self._is_missed = False  # its coming is worth a line
         self._is_stopped = False
         self._fault = ""
         self._complaints = Complaints()
@@ -159,7 +159,8 @@ class ZooKeeperDiscovery:
         """Say goodbye: delete the registrations, unless ZooKeeper is away, for at most two seconds."""
         for mine in self._mine.values():
             mine.is_wanted = False
-        if self._is_connected:
+        holds_nothing = self._fault and not any(mine.held_in for mine in self._mine.values())
+        if self._is_connected and not holds_nothing:  # refused from the start: nobody to say goodbye to
             self._do_more()
             try:
                 async with asyncio.timeout(LEAVE_S):
@@ -200,9 +201,9 @@ class ZooKeeperDiscovery:
             return
         if state == "connected":
             self._no_answer.cancel()
-            if self._was_connected or self._fault:
+            if self._is_missed or self._fault:
                 self._warn(f"{self._where()} is back")
-            self._is_connected = self._was_connected = True
+            self._is_connected = self._is_missed = True
             self._fault = ""
             self._has_folders = False
             self._is_snapshot_due = True
@@ -227,6 +228,7 @@ class ZooKeeperDiscovery:
         self._do_more()
 
     def _say_that_it_is_away(self) -> None:
+        self._is_missed = True
         self._warn(f"{self.trouble()}; this node tries again and again")
 
     def _do_more(self, wait_s: float = 0.0) -> None:
