@@ -30,4 +30,4 @@ class ScoreAsk(Ask[ScoreAnswer]):
 
     user_id: Long
     points: Int
-    medals: Annotated[list[str], Wire(compatible=1)] = []  # noqa: RUF012 - msgspec copies it for each packet
+    medals: Annotated[list[str], Wire(compatible=1)] = []
