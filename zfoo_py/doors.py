@@ -138,7 +138,7 @@ class Doors:
                 if isinstance(fact, m.SessionUp):
                     report(c.TargetUp(target, fact.ref, fact.session))
                 else:
-                    report(c.TargetDown(target, fact.reason))
+                    report(c.TargetDown(target, fact.reason, fact.is_proven))
 
             announced = target.text or None
             sid = next(self._sids)

@@ -233,6 +233,7 @@ class Engine:
             jitter=self._random.random,
             reweighed=lambda sid, weight: self.registry.tell(m.Reweighed(sid, weight)),
             connected=lambda target, is_up: self._discovery.connected(target, is_up=is_up),
+            warn=warn_peer,
         )
 
     def _spawn_alerts(self) -> None:

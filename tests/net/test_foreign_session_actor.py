@@ -158,6 +158,7 @@ def test_what_cannot_be_read_harms_nobody():
     async def main():
         async with provider() as server:
             client = await JavaClient.connect(server.listeners["zfoo-java"])
+            client.send(Heartbeat())
             client.writer.write(frame(b"\x7f\x00\x01\x00"))
             client.writer.write(frame(encode(ScoreAsk(1, []), None, TABLE)[:3]))
             client.send(ScoreAsk(2, []), SignalAttachment(1, 1, 1, 1))
@@ -168,13 +169,14 @@ def test_what_cannot_be_read_harms_nobody():
 
 
 def test_a_java_provider_hears_nothing_of_ours():
-    """No Hello; the ask has zfoo's attachment and no more; a Java application's Error is a RemoteError of its code."""
+    """No Hello, but a heartbeat, which it ignores; the ask has zfoo's attachment; its Error is a RemoteError."""
 
     async def main():
         seen = []
 
         async def serve(reader, writer):
             client = JavaClient(reader, writer)
+            assert await client.receive() == (Heartbeat(), None)
             while True:
                 packet, attachment = await client.receive()
                 seen.append((packet, attachment))

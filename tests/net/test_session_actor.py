@@ -99,7 +99,7 @@ def test_the_peer_s_refusal_of_our_hello_closes_and_is_told():
         session.receive(session.one_way(Error(ErrorCode.BAD_HELLO, "upgrade")))
         assert session.is_closed
         assert session.packets() == []
-        assert facts == [m.SessionDown(1, "the peer refused our Hello: upgrade")]
+        assert facts == [m.SessionDown(1, "the peer refused our Hello: upgrade", is_proven=False)]
 
 
 def test_anything_else_before_the_hello_closes_and_is_not_received():

@@ -118,10 +118,14 @@ class SessionUnderTest:
         self.world = world
         self.connection = RecordingConnection()
         runtime = world.runtime
-        self.ref = runtime.spawn(SessionActor, world.env, world.sids, side, self.connection, announced, watcher)
+        self.ref = self.spawn(world.env, world.sids, side, self.connection, announced, watcher)
         self.actor: SessionActor = self.ref.actor_inbox.actor
         self.session = self.actor.session
         runtime.drain()
+
+    def spawn(self, *arguments: Any) -> Any:
+        """Start the actor."""
+        return self.world.runtime.spawn(SessionActor, *arguments)
 
     # --- what the node tells it
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from zfoo_py.actor import CoreActor
 from zfoo_py.consumer import messages as c
@@ -20,6 +20,13 @@ __all__ = ["ConnectorActor", "backoff_s"]
 
 # What this node can talk to.
 SPOKEN = frozenset((c.MSGPACK, c.JAVA, c.JSON))
+# A Java peer is taken on trust, so a target where none is must not get asks again and again. ZooKeeper forgets a
+# process that is gone after 40 s (zfoo's session time-out); whoever comes back is announced anew, and dialled at once.
+UNPROVEN_MAX_S: Final = 60.0
+# After so many tries in a row that have not found the msgpack node of an address, perhaps the Java node lives there.
+SHADOW_TRIES: Final = 3
+# One line a minute says enough of a target.
+COMPLAINT_S: Final = 60.0
 
 
 def backoff_s(failures: int, first_s: float, last_s: float, jitter: float) -> float:
@@ -38,7 +45,7 @@ def backoff_s(failures: int, first_s: float, last_s: float, jitter: float) -> fl
 class _Link:
     """What the connector knows of one target."""
 
-    __slots__ = ("failures", "grace", "is_wanted", "session", "timer", "weight")
+    __slots__ = ("complained_at_s", "failures", "grace", "is_wanted", "session", "timer", "weight")
 
     def __init__(self) -> None:
         self.is_wanted = True
@@ -47,6 +54,7 @@ class _Link:
         self.grace: TimerHandle | None = None  # runs while it may come back
         self.session: Session | None = None
         self.weight: int | None = None  # as it was announced last; None: not yet
+        self.complained_at_s: float | None = None
 
     def is_connected(self) -> bool:
         return self.session is not None and self.session.is_up
@@ -76,6 +84,10 @@ class ConnectorActor(CoreActor):
     is dialled no more when that ends. Only a discovery that says so, and can be heard all the while, has a target
     drained that is lost and does not come back (`Announced.grace_s`).
 
+    A Java peer says no Hello, so a registration that outlives its process would bring asks to whoever has its address
+    now. Hence it is not dialled while a msgpack node is announced there, and ever more rarely if its sessions end
+    before it has said anything.
+
     Args:
         consumes: pairs (module, provider name) that this node wants.
         dial: starts to open a session to a target; TargetUp, TargetDown or DialFailed follow.
@@ -84,6 +96,7 @@ class ConnectorActor(CoreActor):
         reweighed: called with (sid, weight) when a connected provider is announced with another weight than before;
             at the start of a session its Hello has said it.
         connected: called with (target, whether it is) when a session to an announced target begins or ends.
+        warn: writes one log line about a peer, its address first.
     """
 
     def __init__(
@@ -96,6 +109,7 @@ class ConnectorActor(CoreActor):
         jitter: Callable[[], float],
         reweighed: Callable[[int, int], None],
         connected: Callable[[c.Target, bool], None] = lambda *_: None,
+        warn: Callable[[str, str], None] = lambda *_: None,
     ) -> None:
         super().__init__()
         self._consumes = consumes
@@ -105,10 +119,12 @@ class ConnectorActor(CoreActor):
         self._jitter = jitter
         self._reweighed = reweighed
         self._connected = connected
+        self._warn = warn
         self._pace = DialPace()
         self._to_dial: dict[c.Target, None] = {}  # in their order
         self._room: TimerHandle | None = None  # runs while some wait for their turn
         self._links: dict[c.Target, _Link] = {}
+        self._msgpack_at: dict[str, dict[c.Target, _Link]] = {}  # address → who is announced there
         self._untried: set[c.Target] | None = None  # of the first snapshot; None: there was none yet
         self._tried_waiters: list[c.WhenTried] = []
         self._turns: dict[type, Callable[[Any], None]] = {
@@ -144,9 +160,9 @@ class ConnectorActor(CoreActor):
         """Begin with the targets, and the sessions, of the connector that died."""
         for target, known in previous.links().items():
             if known.is_connected():
-                self._links[target] = known
+                self._put(target, known)
             elif known.is_wanted:
-                self._links[target] = _Link()
+                self._put(target, _Link())
                 self._dial(target)
 
     def links(self) -> dict[c.Target, _Link]:
@@ -157,6 +173,7 @@ class ConnectorActor(CoreActor):
 
     def _announced(self, news: c.Announced) -> None:
         joined = [target for target in news.joined if self._is_consumed(target)]
+        joined.sort(key=lambda target: target.codec != c.MSGPACK)  # whom a Java target may not be dialled beside
         lost = set(news.lost)
         if news.snapshot:
             lost.update(set(self._links) - set(joined))
@@ -167,7 +184,8 @@ class ConnectorActor(CoreActor):
         for target in lost - set(joined):
             self._lose(target, None if news.snapshot else news.grace_s)
         if news.snapshot and self._untried is None:
-            self._untried = {target for target in joined if not self._links[target].is_connected()}
+            links = [(target, self._links[target]) for target in joined]
+            self._untried = {target for target, link in links if not (link.is_connected() or link.failures)}
             self._look_whether_tried()
 
     def _is_consumed(self, target: c.Target) -> bool:
@@ -185,7 +203,7 @@ class ConnectorActor(CoreActor):
     def _join(self, target: c.Target, weight: int) -> None:
         link = self._links.get(target)
         if link is None:
-            link = self._links[target] = _Link()
+            link = self._put(target, _Link())
             link.weight = weight
             self._dial(target)
             return
@@ -196,6 +214,12 @@ class ConnectorActor(CoreActor):
         link.end_grace()
         if link.stop_waiting():  # it is announced again, so it has just come back: no reason to wait
             self._dial(target)
+
+    def _put(self, target: c.Target, link: _Link) -> _Link:
+        self._links[target] = link
+        if target.codec == c.MSGPACK:
+            self._msgpack_at.setdefault(target.address, {})[target] = link
+        return link
 
     def _leave(self, target: c.Target) -> None:
         link = self._links.get(target)
@@ -236,6 +260,11 @@ class ConnectorActor(CoreActor):
         link.stop_waiting()
         link.end_grace()
         del self._links[target]
+        if target.codec == c.MSGPACK:
+            there = self._msgpack_at[target.address]
+            del there[target]
+            if not there:
+                del self._msgpack_at[target.address]
 
     # --- dialling, so many in a second
 
@@ -257,7 +286,22 @@ class ConnectorActor(CoreActor):
                 return
             target = next(iter(self._to_dial))
             del self._to_dial[target]
-            self._open(target)
+            other = self._shadow(target)
+            if other is None:
+                self._open(target)
+            else:
+                name = repr(other.text) if other.text else "a node"
+                self._complain(target, f"it is not dialled, for {name} is announced there too, and speaks msgpack")
+                self._again(target, self._reconnect_max_s)
+
+    def _shadow(self, target: c.Target) -> c.Target | None:
+        """Return the msgpack node that has a Java target's address, as far as is known."""
+        if target.codec == c.MSGPACK:
+            return None
+        for other, link in self._msgpack_at.get(target.address, {}).items():
+            if link.is_connected() or (link.is_wanted and link.failures < SHADOW_TRIES):
+                return other
+        return None
 
     def _when_tried(self, order: c.WhenTried) -> None:
         self._tried_waiters.append(order)
@@ -283,18 +327,36 @@ class ConnectorActor(CoreActor):
             return
         link.stop_waiting()
         link.session = up.session
-        link.failures = 0
+        if up.target.codec == c.MSGPACK:
+            link.failures = 0
         self._connected(up.target, True)
         if not link.is_wanted:
             up.ref.tell(Retire("it left discovery"))
 
     def _target_down(self, down: c.TargetDown) -> None:
-        self._again(down.target)
+        target, link = down.target, self._links.get(down.target)
+        last_s = self._reconnect_max_s
+        if link is not None and down.is_proven and not link.is_connected():
+            link.failures = 0
+        elif link is not None and target.codec != c.MSGPACK:
+            if link.session is None or link.failures:
+                self._complain(target, f"whoever is there does not speak it: {down.reason}")
+            last_s = max(last_s, UNPROVEN_MAX_S)
+        self._again(target, last_s)
 
     def _dial_failed(self, failed: c.DialFailed) -> None:
-        self._again(failed.target)
+        self._again(failed.target, self._reconnect_max_s)
 
-    def _again(self, target: c.Target) -> None:
+    def _complain(self, target: c.Target, fault: str) -> None:
+        """Say at most once a minute what is wrong with a Java target."""
+        link, now_s = self._links.get(target), self.runtime.timers.time()
+        if link is None or (link.complained_at_s is not None and now_s - link.complained_at_s < COMPLAINT_S):
+            return
+        link.complained_at_s = now_s
+        what = f"{target.address} is announced as {target.text!r}, which speaks {target.codec}"
+        self._warn(target.address, f"{what}; {fault}. Look which process has that port, and who registered it")
+
+    def _again(self, target: c.Target, last_s: float) -> None:
         self._look_whether_tried(target)
         link = self._links.get(target)
         if link is None or link.is_connected():  # the end of another session to the same target
@@ -307,7 +369,7 @@ class ConnectorActor(CoreActor):
             return
         link.failures += 1
         if link.timer is None:
-            wait_s = backoff_s(link.failures, self._reconnect_min_s, self._reconnect_max_s, self._jitter())
+            wait_s = backoff_s(link.failures, self._reconnect_min_s, last_s, self._jitter())
             link.timer = self.runtime.call_later(wait_s, self.actor_ref, c.Redial(target))
 
     def _redial(self, redial: c.Redial) -> None:

@@ -186,10 +186,11 @@ class TargetUp(msgspec.Struct, frozen=True):
 
 
 class TargetDown(msgspec.Struct, frozen=True):
-    """Fact: the session to the target has ended."""
+    """Fact: the session to the target has ended; ``is_proven``: whoever is there had shown that it speaks its codec."""
 
     target: Target
     reason: str
+    is_proven: bool = True
 
 
 class DialFailed(msgspec.Struct, frozen=True):

@@ -10,7 +10,7 @@ from zfoo_py.errors import DecodeError, EncodeError, RemoteError
 from zfoo_py.net import failures
 from zfoo_py.net import messages as m
 from zfoo_py.net.handshake import WIRE_VERSION
-from zfoo_py.net.session import SessionEvent, advance
+from zfoo_py.net.session import SessionEvent, SessionState, advance
 from zfoo_py.net.session_actor import _TURNS, ATTACHMENT_BYTES, SessionActor
 from zfoo_py.protocol.attachment import (
     CLIENT_ANSWER,
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from zfoo_py.protocol.foreign_codec import ForeignCodec
-    from zfoo_py.protocol.packet import Packet
+    from zfoo_py.protocol.packet import Binding, Packet
 
 __all__ = ["ForeignSessionActor"]
 
@@ -42,8 +42,14 @@ __all__ = ["ForeignSessionActor"]
 MAX_MESSAGE_BYTES: Final = 1024 * 1024
 # Whoever dialled says that it lives after so long without a frame either way; zfoo's.
 IDLE_S: Final = 60.0
-# So many idle times in a row, and whoever was dialled closes: zfoo's 180 s.
-SILENT_IDLES: Final = 3
+# A Java peer says nothing when it is dialled. So a heartbeat is written, which Java ignores, and for which any other
+# listener closes the connection; who has not done so after this time takes asks. zfoo waits 100 ms after each connect
+# too; twice that is a round trip across an ocean.
+QUIET_S: Final = 0.2
+# Whoever was dialled closes after so long; zfoo's.
+SILENT_S: Final = 180.0
+# How often both are looked at: our heartbeat is so much early at most, our closing so much late.
+LOOK_S: Final = 5.0
 
 
 class ForeignSessionActor(SessionActor):
@@ -63,17 +69,31 @@ class ForeignSessionActor(SessionActor):
         # The peer's asks that are in work here: our id → its attachment, which the answer carries back.
         self._asked: dict[int, Attachment] = {}
         self._last_asked = 0
-        self._frames_seen = 0
-        self._idles = 0
+        self._signs_bytes = 0
+        self._looked_at_s = self._idle_since_s = self._began_s
 
     def on_start(self) -> None:
-        """Begin at once: a Java peer says nothing of itself. What we know of a provider, discovery has told."""
+        """Begin: at once if they dialled; else as soon as it is likely that a Java peer is there."""
         self._state = advance(self._state, SessionEvent.OPENED)
-        text, session = self._announced or "", self.session
-        if session.side == "client" and (parse(text) is None):
+        session = self.session
+        registration = parse(self._announced or "")
+        if session.side == "client" and (registration is None or not registration.provides):
             self._down(f"nobody has told what {session.peer} provides: Java peers need their registration in discovery")
             return
         self._connection.limit_frames(MAX_MESSAGE_BYTES)
+        if session.side == "client":
+            self._write_packet(HeartbeatPacket())
+            self._timers.hello_within(QUIET_S)
+        else:
+            self._begin()
+
+    def _hello_late(self, _: m.HelloLate) -> None:
+        if self._state is SessionState.HELLO:
+            self._begin()
+
+    def _begin(self) -> None:
+        """Be up. A Java peer says nothing of itself: what we know of a provider, discovery has told."""
+        text, session = self._announced or "", self.session
         registration = parse(text)
         kind = "node" if session.side == "client" else "client"
         hello = Hello(WIRE_VERSION, kind, registration.id if registration else "", text)
@@ -84,7 +104,7 @@ class ForeignSessionActor(SessionActor):
         self._presence.begin(up, provider)
         if self._watcher is not None:
             self._watcher(up)
-        self._timers.beat_in(IDLE_S)
+        self._timers.beat_in(LOOK_S)
 
     def on_receive(self, message: Any) -> None:
         """Dispatch by the message's class."""
@@ -94,11 +114,10 @@ class ForeignSessionActor(SessionActor):
 
     def _frame(self, body: Any) -> None:
         self.frames_in += 1
-        try:
-            binding, packet, attachment = self._foreign.messages.decode_message(body)
-        except DecodeError as error:
-            self._cannot_decode(error)
+        read = self._read(body)
+        if read is None:
             return
+        binding, packet, attachment = read
         if binding is None or binding.module is zfoo_py_module:
             self._env.warn(self.session.peer, f"{self.session.peer} sent {type(packet).__name__}, which is not for it")
             return
@@ -121,6 +140,33 @@ class ForeignSessionActor(SessionActor):
             self.intake.in_work += 1
             if self.intake.in_work >= self.intake.limit:
                 self.intake.pause()
+
+    def _read(self, body: Any) -> tuple[Binding | None, Packet, Attachment | None] | None:
+        try:
+            read = self._foreign.messages.decode_message(body)
+        except DecodeError as error:
+            if self._is_proven:
+                self._cannot_decode(error)
+            else:
+                self._speaks_otherwise(body, error)
+            return None
+        self._is_proven = True
+        if self._state is SessionState.HELLO:
+            self._begin()
+        return read
+
+    def _speaks_otherwise(self, body: Any, error: DecodeError) -> None:
+        """Close: the peer's first frame is none of this codec, so it is a node of another one, or no node at all."""
+        self.undecodable += 1
+        try:
+            packet = self._env.codec.decode(body)[1]
+        except DecodeError:
+            fault = f"its first frame is no message of Java zfoo ({error})"
+        else:
+            fault = f"its first frame is a {type(packet).__name__} in msgpack, and Java zfoo is spoken here"
+        if self.session.side == "server":  # of whom we dialled, the connector says what to look at
+            self._env.warn(self.session.peer, f"closed the session with {self.session.peer}: {fault}")
+        self._down(fault)
 
     def _as_ours(self, attachment: Attachment | None) -> Attachment | None:
         """Return what the receivers' side is to see; an ask gets an id of ours, for the peer's is any number."""
@@ -213,16 +259,24 @@ class ForeignSessionActor(SessionActor):
     def _heartbeat_due(self, _: m.HeartbeatDue) -> None:
         if not self.session.is_up:
             return
-        frames, is_client = self.frames_in + self.outbox.frames_out, self.session.side == "client"
-        self._idles = self._idles + 1 if frames == self._frames_seen else 0
-        if self._idles and is_client:
+        connection, now_s, is_client = self._connection, self.runtime.time(), self.session.side == "client"
+        if now_s - self._began_s >= IDLE_S:
+            self._is_proven = True  # no node of another codec keeps a stranger for so long
+        signs_bytes = connection.received_bytes + self.outbox.bytes_out - connection.unsent_bytes()
+        if signs_bytes != self._signs_bytes:
+            self._signs_bytes = signs_bytes
+            self._idle_since_s = self._looked_at_s if is_client else now_s
+        self._looked_at_s = now_s
+        idle_s = now_s - self._idle_since_s
+        if is_client and idle_s >= IDLE_S:
+            self._idle_since_s = now_s
             self._write_packet(HeartbeatPacket())
-        elif self._idles >= SILENT_IDLES:
-            self._env.warn(self.session.peer, f"{self.session.peer} was silent for {IDLE_S * SILENT_IDLES} s: closed")
-            self._down("the peer was silent")
+        elif not is_client and idle_s >= SILENT_S:
+            fault = f"nothing was read or written for {SILENT_S:g} s"
+            self._env.warn(self.session.peer, f"closed the session with {self.session.peer}: {fault}")
+            self._down(fault)
             return
-        self._frames_seen = self.frames_in + self.outbox.frames_out
-        self._timers.beat_in(IDLE_S)
+        self._timers.beat_in(LOOK_S)
 
     def _drain(self, _: m.Drain) -> None:
         self._stop_taking("this node stops")  # a Java peer cannot be told
@@ -247,6 +301,7 @@ _FOREIGN_TURNS: dict[type, Callable[[Any, Any], None]] = {
     m.Outbound: ForeignSessionActor._outbound,
     m.Send: ForeignSessionActor._send,
     m.Reply: ForeignSessionActor._reply,
+    m.HelloLate: ForeignSessionActor._hello_late,
     m.HeartbeatDue: ForeignSessionActor._heartbeat_due,
     m.Drain: ForeignSessionActor._drain,
 }

@@ -262,10 +262,11 @@ class SessionUp(Control, frozen=True):
 
 
 class SessionDown(Control, frozen=True):
-    """Fact: a session has ended."""
+    """Fact: a session has ended; ``is_proven``: the peer had shown before that it speaks the session's codec."""
 
     sid: int
     reason: str
+    is_proven: bool = True
 
 
 class ProviderUp(Control, frozen=True):

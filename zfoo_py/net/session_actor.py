@@ -85,6 +85,7 @@ class SessionActor(LoopActor):
         self.intake = Intake(env, self.session, connection, self._timers, self._pending, self._overloaded)
         self._presence = Presence(env.registry, sid)
         self._retiring = ""
+        self._is_proven = False  # that the peer speaks this codec
         self._began_s = self.runtime.time()
         self.frames_in = self.bytes_in = 0
         self.ended: LoopFuture[None] = LoopFuture()
@@ -172,10 +173,14 @@ class SessionActor(LoopActor):
 
     def _cannot_decode(self, error: DecodeError) -> None:
         self.undecodable += 1
-        self._env.warn(self.session.peer, f"a packet of {self.session.peer} cannot be decoded: {error}")
         if self._state is SessionState.HELLO:
+            hint = "msgpack is spoken here, and a Java peer needs a [[listen]] with its codec"
+            peer = self.session.peer
+            self._env.warn(peer, f"closed the session with {peer}: its first frame is no Hello ({error}): {hint}")
             self._down("the first frame is no Hello")
-        elif error.signal_id is not None:
+            return
+        self._env.warn(self.session.peer, f"a packet of {self.session.peer} cannot be decoded: {error}")
+        if error.signal_id is not None:
             self._reply_error(error.signal_id, ErrorCode.BAD_PACKET, str(error))
         elif error.answers is not None and (outbound := self._pending.take(error.answers)) is not None:
             failures.fail(outbound.call, failures.undecodable(outbound, error, self.session))
@@ -204,7 +209,7 @@ class SessionActor(LoopActor):
         if session.side == "server":  # only now, so that no long frame can come before its limit is set
             self._write_packet(self._env.hello())
         self._state = advance(self._state, SessionEvent.WELCOMED)
-        session.is_up = True
+        self._is_proven = session.is_up = True
         up, provider = session.facts(packet, self._connection.local, self.runtime.time())
         self._presence.begin(up, provider)
         if self._watcher is not None:
@@ -441,7 +446,7 @@ class SessionActor(LoopActor):
         self._connection.close()
         self._timers.cancel()
         self._fail_pending(reason)
-        down = m.SessionDown(self.session.sid, reason)
+        down = m.SessionDown(self.session.sid, reason, self._is_proven)
         self._presence.end(down)
         if self._watcher is not None:
             self._watcher(down)
