@@ -104,3 +104,47 @@ def test_an_announced_address_that_nobody_can_use_is_refused(address):
 
 def test_the_default_is_the_embedded_one():
     assert NodeConfig.build().discovery == DiscoveryConfig()
+
+
+ONLY_JAVA = {"codecs": ["zfoo-java"]}
+
+
+@pytest.mark.parametrize(
+    ("path", "says", "config"),
+    [
+        ("discovery.kind", '"embedded" speaks msgpack', {"node": ONLY_JAVA, "consumer": [{"module": "visits"}]}),
+        ("discovery.kind", '"embedded" speaks msgpack', {"node": ONLY_JAVA, "discovery": {"host": True}}),
+        (
+            "discovery.addresses[0]",
+            "is reached in msgpack, which node.codecs leaves out",
+            {"node": ONLY_JAVA, "discovery": {"kind": "static", "addresses": ["10.0.0.1:1"]}},
+        ),
+        (
+            "discovery.addresses[0]",
+            "is reached in zfoo-java, which node.codecs leaves out",
+            {
+                "node": {"codecs": ["msgpack"]},
+                "discovery": {"kind": "static", "addresses": ["zfoo-java://a | 10.0.0.1:1 | provider:[m-m]"]},
+            },
+        ),
+        (
+            "listen",
+            "a provider that listens in zfoo-json alone is found in no ZooKeeper",
+            {
+                "node": {"codecs": ["zfoo-json"]},
+                "provider": [{"module": "visits"}],
+                "listen": [{"address": "127.0.0.1:0", "codec": "zfoo-json"}],
+                "discovery": {"kind": "zookeeper"},
+            },
+        ),
+    ],
+)
+def test_what_this_node_does_not_speak_is_of_no_use_to_it(path, says, config):
+    with pytest.raises(ConfigError) as caught:
+        NodeConfig.build(config)
+    assert caught.value.path == path
+    assert says in str(caught.value)
+
+
+def test_a_node_of_javas_alone_needs_no_discovery_while_it_seeks_and_serves_nobody():
+    assert NodeConfig.build({"node": ONLY_JAVA}).discovery.kind == "embedded"

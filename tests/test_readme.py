@@ -24,6 +24,7 @@ import zfoo_py.errors
 import zfoo_py.events
 from zfoo_py import config as cfg
 from zfoo_py.cli.main import make_parser
+from zfoo_py.listen_config import DEFAULT_SERVER_ADDRESS, Listen
 from zfoo_py.tables import keys_of
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -202,14 +203,14 @@ def test_the_configuration_shown_is_all_there_is_and_shows_the_defaults():
     for name in tables:
         assert set(shown[name]) == set(keys_of(known[name])), name
     (provider,), (consumer,), (listen,) = shown["provider"], shown["consumer"], shown["listen"]
-    assert set(listen) == set(cfg.Listen.__struct_fields__)
+    assert set(listen) == set(Listen.__struct_fields__)
     assert set(provider) == set(cfg.Provide.__struct_fields__)
     assert set(consumer) == set(cfg.Consume.__struct_fields__)
     built = cfg.NodeConfig.build(shown, {})
     assert built.limits == cfg.Limits()
     assert built.alerts == cfg.AlertLimits()
     assert built.discovery == cfg.DiscoveryConfig()
-    assert built.address == cfg.DEFAULT_SERVER_ADDRESS
+    assert built.address == DEFAULT_SERVER_ADDRESS
     assert consumer["balancer"] == cfg.DEFAULT_BALANCER
 
 

@@ -5,8 +5,9 @@
     [node]                                  [discovery]  # see zfoo_py.discovery_config
     id = "visits-1"                         kind = "embedded"             # or "static", "zookeeper"
     admin_path = "" # a Unix socket         [alerts]  # see zfoo_py.alert_limits
-    ring_identity = "registration"
-    send_tracebacks = false
+    ring_identity = "registration"          # where [[listen]] stands, and
+    send_tracebacks = false                 # what `codecs` means: zfoo_py.listen_config
+    codecs = ["msgpack", "zfoo-java", "zfoo-json"]
     [server]                                address = "127.0.0.1:12399"   # embedded: where it listens
     address = "127.0.0.1:0"                 host = false                  # embedded: this node hosts it
     weight = 1
@@ -27,15 +28,13 @@
 The environment has one variable per key, ``ZFOO_NODE__ID`` for ``node.id``. Texts are written as they are,
 everything else as a TOML value (``ZFOO_PROVIDER='[{module = "visits"}]'``). An empty variable is not set.
 
-Every fault is a `ConfigError` that carries the key's path and the nearest valid name. The rules for names
-live here, below `zfoo_py.protocol.registration`, because both need them and config is the lower layer.
+Every fault is a `ConfigError` that carries the key's path and the nearest valid name.
 """
 
 from __future__ import annotations
 
 import math
 import os
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -44,14 +43,14 @@ import msgspec
 
 from zfoo_py.addresses import parse_address
 from zfoo_py.alert_limits import AlertLimits
-from zfoo_py.discovery_config import CODECS, DiscoveryConfig, checked_discovery, discovery_of
+from zfoo_py.discovery_config import DiscoveryConfig, checked_discovery, discovery_of
 from zfoo_py.errors import ConfigError, nearest_name
+from zfoo_py.listen_config import CODECS, MSGPACK, Listen, checked_address, checked_codecs, checked_listen
+from zfoo_py.names import check_name
 from zfoo_py.tables import check_keys, convert, keys_of
 
 T = TypeVar("T", bound=msgspec.Struct)
 
-# Loopback, because a node has no authentication of its own; 0: the system chooses, discovery tells the others.
-DEFAULT_SERVER_ADDRESS: Final = "127.0.0.1:0"
 # A key keeps its provider, and a known key costs one dict lookup. zfoo's default is the uncached one.
 DEFAULT_BALANCER: Final = "cached-consistent-hash"
 
@@ -61,39 +60,6 @@ MAX_WEIGHT: Final = 16
 
 # What a consumer's rings hash: the registration, as Java peers do, or the node's id alone.
 RING_IDENTITIES: Final = ("registration", "node-id")
-
-# ---------------------------------------------------------------------------------------------- names
-
-# What the text form `id | address | provider:[module-name, …] | consumer:[balancer-name, …]` uses as marks
-# (zfoo.md section 8); `/` would break the ZooKeeper path that the text becomes.
-_FORBIDDEN: Final = {"id": "|/", "address": "|/", "module": "|/,[]-", "provider": "|/,[]-", "balancer": "|/,[]"}
-# ZooKeeper refuses these in a path; control characters would also forge log lines.
-_UNPRINTABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\uf8ff\ufff0-\uffff]")
-
-
-def check_name(name: object, what: str, *, path: str = "") -> str:
-    """Return `name` if zfoo's text form can carry it (zfoo.md section 8).
-
-    `what` is "id", "address", "module", "provider" or "balancer"; `path` is the key to blame.
-
-    Raises:
-        ConfigError: naming the character at fault and what to write instead.
-    """
-    if not isinstance(name, str) or not name.strip():
-        raise ConfigError(f"{what} must be a text that is not empty, got {name!r}", path=path)
-    if name != name.strip():
-        raise ConfigError(f"{what} {name!r} has spaces around it, which zfoo cuts off: remove them", path=path)
-    for mark in _FORBIDDEN[what]:
-        if mark in name:
-            tip = f"; write {name.replace('-', '_')!r}" if mark == "-" else ""
-            raise ConfigError(f"{what} {name!r} contains {mark!r}, a mark of zfoo's registration text{tip}", path=path)
-    if found := _UNPRINTABLE.search(name):
-        raise ConfigError(f"{what} {name!r} contains {found.group()!r}, which ZooKeeper refuses", path=path)
-    if what == "address" and name.startswith(("provider", "consumer")):
-        why = "which zfoo takes for a list of modules: use the IP address or another host name"
-        raise ConfigError(f"address {name!r} begins with {name[:8]!r}, {why}", path=path)
-    return name
-
 
 # -------------------------------------------------------------------------------- what a file may say
 
@@ -112,13 +78,6 @@ class Consume(msgspec.Struct, frozen=True):
     provider: str = ""  # as the module
     balancer: str = DEFAULT_BALANCER
     options: dict[str, Any] = {}  # of the balancer; `zfoo_py.consumer.policies` says which it has
-
-
-class Listen(msgspec.Struct, frozen=True):
-    """One more address at which this node listens, and what is spoken there: "zfoo-java", "zfoo-json" or "msgpack"."""
-
-    address: str
-    codec: str = CODECS[1]
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -171,6 +130,7 @@ class _Node(msgspec.Struct, frozen=True):
     admin_path: str = ""
     ring_identity: str = RING_IDENTITIES[0]
     send_tracebacks: bool = False
+    codecs: tuple[str, ...] = CODECS
 
 
 class _Server(msgspec.Struct, frozen=True):
@@ -211,6 +171,8 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     and paths of this node, so by default only its type and text travel.
     `announce_address` is where others reach it, "host" or "host:port", if not at `address`: behind
     a translation of addresses, or where 0.0.0.0 stands for several interfaces; "": found out.
+    `codecs` are those it speaks: without "msgpack" it has no address but those of `listen`, and a provider that speaks
+    none of them is not dialled.
     `protocol_xml` is a file of zfoo's that maps the packets of the imported Python modules; "": none.
     """
 
@@ -220,6 +182,7 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     weight: int = 1
     ring_identity: str = RING_IDENTITIES[0]
     listen: tuple[Listen, ...] = ()
+    codecs: tuple[str, ...] = CODECS
     provides: tuple[Provide, ...] = ()
     consumes: tuple[Consume, ...] = ()
     discovery: DiscoveryConfig = DiscoveryConfig()
@@ -255,10 +218,10 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     ) -> NodeConfig:
         """Merge `data` (as read from TOML), `env` and `arguments`, and check the whole.
 
-        Arguments: id=, ring_identity=, address=, announce_address=, weight=, discovery=(kind | mapping |
-        DiscoveryConfig), imports=, modules=, every limit by its name, provides=[module | name | (module, name) |
-        Provide], consumes=[module | name | (module, provider) | (module, provider, balancer) | Consume]. None means:
-        not given; listen=[address | (address, codec) | Listen]. Lists replace, tables merge.
+        Arguments: id=, codecs=[codec], ring_identity=, address=, announce_address=, weight=, imports=, modules=,
+        discovery=(kind | mapping | DiscoveryConfig), every limit by its name, provides=[module | name |
+        (module, name) | Provide], consumes=[module | name | (module, provider) | (module, provider, balancer) |
+        Consume], listen=[address | (address, codec) | Listen]. None means: not given. Lists replace, tables merge.
 
         Raises:
             ConfigError: with the key's path and the nearest valid name.
@@ -271,9 +234,10 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
         provides, consumes = _services(document)
         for name in document.modules:
             check_name(name, "module", path=f"modules.{name}")
-        address = document.server.address or (DEFAULT_SERVER_ADDRESS if provides else None)
-        if address is not None:
-            parse_address(check_name(address, "address", path="server.address"), path="server.address")
+        codecs = checked_codecs(document.node.codecs)
+        address = checked_address(document.server.address, codecs, is_provider=bool(provides))
+        listen = checked_listen(document.listen, address, codecs, is_provider=bool(provides))
+        listens = {row.codec for row in listen} | ({MSGPACK} if address is not None else set())
         for index, name in enumerate(document.app.imports):
             if not name.strip():
                 raise ConfigError("is empty: name a Python module", path=f"app.imports[{index}]")
@@ -283,10 +247,13 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
             announce_address=_checked_announce(document.server.announce_address),
             weight=_checked_weight(document.server.weight),
             ring_identity=_checked_identity(document.node.ring_identity),
-            listen=_checked_listen(document.listen),
+            listen=listen,
+            codecs=codecs,
             provides=provides,
             consumes=consumes,
-            discovery=checked_discovery(document.discovery, is_consumer=bool(consumes)),
+            discovery=checked_discovery(
+                document.discovery, codecs=codecs, listens=listens if provides else set(), is_consumer=bool(consumes)
+            ),
             imports=document.app.imports,
             protocol_xml=document.app.protocol_xml,
             modules={name: msgspec.structs.asdict(module) for name, module in document.modules.items()},
@@ -309,6 +276,7 @@ _ARGUMENTS: Final[Mapping[str, tuple[str, ...]]] = {
     "weight": ("server", "weight"),
     "ring_identity": ("node", "ring_identity"),
     "send_tracebacks": ("node", "send_tracebacks"),
+    "codecs": ("node", "codecs"),
     "listen": ("listen",),
     "provides": ("provider",),
     "consumes": ("consumer",),
@@ -374,7 +342,7 @@ def _from_arguments(arguments: Mapping[str, object]) -> dict[str, Any]:
         if value is None:
             continue
         placed = value
-        if name in _ROWS or name == "imports":
+        if name in _ROWS or name in ("imports", "codecs"):
             if isinstance(value, str | Mapping) or not isinstance(value, Iterable):
                 raise ConfigError(f"expected a list, got {value!r}: write {name}=[…]", path=name)
             placed = [_row(item, name) for item in value] if name in _ROWS else list(value)
@@ -431,21 +399,6 @@ def _services(document: _Document) -> tuple[tuple[Provide, ...], tuple[Consume, 
             raise ConfigError(text, path=f"{path}.{key}")
         consumes[consume.module] = (chosen, path)
     return tuple(provides), tuple(chosen for chosen, _ in consumes.values())
-
-
-def _checked_listen(rows: tuple[Listen, ...]) -> tuple[Listen, ...]:
-    codecs: dict[str, int] = {}
-    for index, row in enumerate(rows):
-        path = f"listen[{index}]"
-        parse_address(check_name(row.address, "address", path=f"{path}.address"), path=f"{path}.address")
-        if row.codec not in CODECS:
-            known = ", ".join(CODECS)
-            raise ConfigError(
-                f"{row.codec!r} is no codec: {known}", path=f"{path}.codec", nearest=nearest_name(row.codec, CODECS)
-            )
-        if (first := codecs.setdefault(row.codec, index)) != index:
-            raise ConfigError(f"speaks {row.codec}, as listen[{first}] does: keep one", path=path)
-    return rows
 
 
 def _checked_announce(address: str) -> str:

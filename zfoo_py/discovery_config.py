@@ -11,15 +11,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from typing import Final
 
 import msgspec
 
 from zfoo_py.addresses import parse_address
 from zfoo_py.errors import ConfigError, nearest_name
+from zfoo_py.listen_config import CODECS, JSON, MSGPACK, check_codec
 
 __all__ = [
-    "CODECS",
     "DEFAULT_DISCOVERY_ADDRESS",
     "DEFAULT_ZOOKEEPER_ADDRESS",
     "DiscoveryConfig",
@@ -32,8 +33,6 @@ DEFAULT_DISCOVERY_ADDRESS: Final = "127.0.0.1:12399"
 # ZooKeeper's own port.
 DEFAULT_ZOOKEEPER_ADDRESS: Final = "127.0.0.1:2181"
 
-# What may be spoken on a connection: the default, and the two of Java zfoo.
-CODECS: Final = ("msgpack", "zfoo-java", "zfoo-json")
 KINDS: Final = ("embedded", "static", "zookeeper")
 # "all": everything that this node creates; "root": the root alone, as zfoo does it.
 ACL_SCOPES: Final = ("all", "root")
@@ -120,8 +119,16 @@ def discovery_of(text: str) -> dict[str, object]:
     return table
 
 
-def checked_discovery(discovery: DiscoveryConfig, *, is_consumer: bool) -> DiscoveryConfig:
+def checked_discovery(
+    discovery: DiscoveryConfig, *, is_consumer: bool, codecs: Collection[str] = CODECS, listens: Collection[str] = ()
+) -> DiscoveryConfig:
     """Return it complete, with the address of its kind.
+
+    Args:
+        discovery: as it was written.
+        is_consumer: whether the node looks for providers.
+        codecs: what the node speaks.
+        listens: of them, those in which others find it as a provider.
 
     Raises:
         ConfigError: naming the key.
@@ -138,7 +145,7 @@ def checked_discovery(discovery: DiscoveryConfig, *, is_consumer: bool) -> Disco
         where = "has one address" if kind == "embedded" else 'takes "host:port,host:port" as discovery.address'
         raise ConfigError(f'belongs to kind "static"; "{kind}" {where}', path="discovery.addresses")
     if kind == "zookeeper":
-        _check_zookeeper(discovery)
+        _check_zookeeper(discovery, listens)
         return discovery
     for name in _ONLY_ZOOKEEPER:
         if getattr(discovery, name) != getattr(_DEFAULTS, name):
@@ -147,18 +154,23 @@ def checked_discovery(discovery: DiscoveryConfig, *, is_consumer: bool) -> Disco
         if not discovery.addresses and is_consumer:
             raise ConfigError('kind "static" needs "host:port" of each provider', path="discovery.addresses")
         for index, address in enumerate(discovery.addresses):
-            _check_static(address, f"discovery.addresses[{index}]")
+            _check_static(address, f"discovery.addresses[{index}]", codecs)
+    elif MSGPACK not in codecs and (is_consumer or listens or discovery.host):
+        text = f'"embedded" speaks {MSGPACK}, which node.codecs leaves out: use "zookeeper" or "static"'
+        raise ConfigError(text, path="discovery.kind")
     parse_address(discovery.address, path="discovery.address", port_zero=discovery.host)
     return discovery
 
 
-def _check_static(text: str, path: str) -> None:
+def _check_static(text: str, path: str, codecs: Collection[str]) -> None:
     codec, mark, registration = text.partition("://")
+    codec = codec if mark else MSGPACK
+    check_codec(codec, path)
+    if codec not in codecs:
+        raise ConfigError(f"{text!r} is reached in {codec}, which node.codecs leaves out: add it there", path=path)
     if not mark:
         parse_address(text, path=path, port_zero=False)
         return
-    if codec not in CODECS:
-        raise ConfigError(f"{codec!r} is no codec: {', '.join(CODECS)}", path=path, nearest=nearest_name(codec, CODECS))
     parts = [part.strip() for part in registration.split("|")]
     if len(parts) < 3 or not parts[2].startswith("provider:["):
         text = f'write "{codec}://id | host:port | provider:[module-group]", as the provider registers itself'
@@ -166,7 +178,10 @@ def _check_static(text: str, path: str) -> None:
     parse_address(parts[1], path=path, port_zero=False)
 
 
-def _check_zookeeper(discovery: DiscoveryConfig) -> None:
+def _check_zookeeper(discovery: DiscoveryConfig, listens: Collection[str]) -> None:
+    if set(listens) == {JSON}:
+        text = f"a provider that listens in {JSON} alone is found in no ZooKeeper: add zfoo-java, or msgpack"
+        raise ConfigError(text, path="listen")
     for address in discovery.address.split(","):
         parse_address(address.strip(), path="discovery.address", port_zero=False)
     root = discovery.root

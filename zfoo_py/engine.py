@@ -35,6 +35,7 @@ from zfoo_py.doors import Doors, warn_peer
 from zfoo_py.errors import NotReadyError
 from zfoo_py.events import Events, Undelivered
 from zfoo_py.fork_io import close_descriptors, forked
+from zfoo_py.listen_config import CODECS
 from zfoo_py.net import messages as m
 from zfoo_py.net.handshake import WIRE_VERSION
 from zfoo_py.net.registry_actor import RegistryActor
@@ -234,6 +235,7 @@ class Engine:
             reweighed=lambda sid, weight: self.registry.tell(m.Reweighed(sid, weight)),
             connected=lambda target, is_up: self._discovery.connected(target, is_up=is_up),
             warn=warn_peer,
+            codecs=self._config.codecs,
         )
 
     def _spawn_alerts(self) -> None:
@@ -326,8 +328,7 @@ class Engine:
         if config.provides or config.consumes:
             await self._discovery.start(self.connector.tell, watch=bool(config.consumes))
         if config.provides:
-            listeners = self.listeners if len(self.listeners) > 1 else None
-            self._discovery.register(self._registration_text, weight=config.weight, listeners=listeners)
+            self._discovery.register(self._registration_text, weight=config.weight, listeners=self.listeners)
         if config.consumes:
             await self._wait_ready()
 
@@ -348,8 +349,8 @@ class Engine:
 
     def _dialled_by_others(self) -> str:
         """Return the address to register. In ZooKeeper Java peers dial what is registered there, whatever else is."""
-        java = self.listeners.get(c.JAVA, "")
-        return java if java and self._config.discovery.kind == "zookeeper" else self.address
+        codecs = (c.JAVA, c.MSGPACK) if self._config.discovery.kind == "zookeeper" else CODECS
+        return next((self.listeners[codec] for codec in codecs if codec in self.listeners), "")
 
     def _make_discovery(self, registration: Registration) -> Discovery:
         if self._parts.discovery is not None:

@@ -12,8 +12,8 @@ import pytest
 from tests.support.cli import HELLO, LIMIT_S, ROOT
 from zfoo_py import __version__
 from zfoo_py.cli.main import main
-from zfoo_py.config import DEFAULT_SERVER_ADDRESS
 from zfoo_py.discovery_config import DEFAULT_DISCOVERY_ADDRESS
+from zfoo_py.listen_config import DEFAULT_SERVER_ADDRESS
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,16 @@ def test_it_is_dialled_when_no_msgpack_node_is_found_there():
     assert set(world.dials.targets()) == {JAVA, MSGPACK}
 
 
+@pytest.mark.parametrize("codecs", [(c.MSGPACK,), (c.JAVA,), (c.JSON,)])
+def test_a_codec_that_this_node_does_not_speak_is_never_dialled(codecs):
+    world = World()
+    world.me.actor._codecs = codecs
+    java = c.Target(registration(3).text, "10.0.0.3:9000", c.JAVA)
+    world.announce(java, MSGPACK, snapshot=True)
+    world.later(120)
+    assert world.dials.targets() == [target for target in (MSGPACK, java) if target.codec in codecs]
+
+
 def test_other_addresses_and_java_neighbours_are_none_of_its_business():
     world = World()
     elsewhere = c.Target(registration(3).text, "10.0.0.3:9000")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zfoo_py.consumer.messages import JAVA, MSGPACK, Target
+from zfoo_py.consumer.messages import JAVA, JSON, MSGPACK, Target
 from zfoo_py.consumer.zookeeper_nodes import (
     MAX_COMPLAINTS,
     MAX_CONSUMER_DATA_BYTES,
@@ -90,6 +90,24 @@ def test_where_things_stand():
 def test_what_is_written_is_read(listeners, weight, data, target):
     assert provider_data(TEXT, weight, listeners) == data
     assert read_provider(TEXT, data, is_java=JAVA in listeners) == Provider(target, weight)
+
+
+@pytest.mark.parametrize(
+    ("is_java", "said", "codecs", "reached"),
+    [
+        (True, {}, [JAVA], ("10.0.0.1:9000", JAVA)),
+        (True, {}, [MSGPACK], None),
+        (False, {}, [JAVA], None),
+        (True, {MSGPACK: "10.0.0.1:9001"}, [JAVA], ("10.0.0.1:9000", JAVA)),
+        (True, {MSGPACK: "10.0.0.1:9001"}, [JAVA, MSGPACK], ("10.0.0.1:9001", MSGPACK)),
+        (True, {JSON: "10.0.0.1:9002"}, [JSON], ("10.0.0.1:9002", JSON)),
+        (True, {MSGPACK: "nowhere"}, [JAVA], ("10.0.0.1:9000", JAVA)),  # what is not used may be anything
+    ],
+)
+def test_a_codec_that_we_do_not_speak_is_none_of_our_business(is_java, said, codecs, reached):
+    data = json.dumps({"listeners": said}).encode() if said else b""
+    found = read_provider(TEXT, data, is_java=is_java, codecs=codecs)
+    assert found == (reached and Provider(Target(TEXT, *reached), 1))
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from zfoo_py.cli.options import add_discovery
-from zfoo_py.config import DEFAULT_SERVER_ADDRESS
 from zfoo_py.discovery_config import discovery_of
 from zfoo_py.errors import ConfigError, ZfooError
+from zfoo_py.listen_config import DEFAULT_SERVER_ADDRESS
 from zfoo_py.node import Node
 
 if TYPE_CHECKING:

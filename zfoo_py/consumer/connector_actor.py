@@ -7,19 +7,18 @@ from typing import TYPE_CHECKING, Any, Final
 from zfoo_py.actor import CoreActor
 from zfoo_py.consumer import messages as c
 from zfoo_py.consumer.dial_pace import DialPace
+from zfoo_py.listen_config import CODECS
 from zfoo_py.net.messages import Retire
 from zfoo_py.protocol.registration import parse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from zfoo_py.actor import TimerHandle
     from zfoo_py.net.session import Session
 
 __all__ = ["ConnectorActor", "backoff_s"]
 
-# What this node can talk to.
-SPOKEN = frozenset((c.MSGPACK, c.JAVA, c.JSON))
 # A Java peer is taken on trust, so a target where none is must not get asks again and again. ZooKeeper forgets a
 # process that is gone after 40 s (zfoo's session time-out); whoever comes back is announced anew, and dialled at once.
 UNPROVEN_MAX_S: Final = 60.0
@@ -97,6 +96,7 @@ class ConnectorActor(CoreActor):
             at the start of a session its Hello has said it.
         connected: called with (target, whether it is) when a session to an announced target begins or ends.
         warn: writes one log line about a peer, its address first.
+        codecs: what this node speaks.
     """
 
     def __init__(
@@ -110,6 +110,7 @@ class ConnectorActor(CoreActor):
         reweighed: Callable[[int, int], None],
         connected: Callable[[c.Target, bool], None] = lambda *_: None,
         warn: Callable[[str, str], None] = lambda *_: None,
+        codecs: Collection[str] = CODECS,
     ) -> None:
         super().__init__()
         self._consumes = consumes
@@ -120,6 +121,7 @@ class ConnectorActor(CoreActor):
         self._reweighed = reweighed
         self._connected = connected
         self._warn = warn
+        self._codecs = codecs
         self._pace = DialPace()
         self._to_dial: dict[c.Target, None] = {}  # in their order
         self._room: TimerHandle | None = None  # runs while some wait for their turn
@@ -189,7 +191,7 @@ class ConnectorActor(CoreActor):
             self._look_whether_tried()
 
     def _is_consumed(self, target: c.Target) -> bool:
-        if target.codec not in SPOKEN:
+        if target.codec not in self._codecs:
             return False
         if not target.text:  # static: its Hello will tell
             return True

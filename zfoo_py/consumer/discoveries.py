@@ -69,7 +69,7 @@ def make_discovery(around: Surroundings, embedded_address: str) -> Discovery:
         from zfoo_py.consumer.zookeeper_io import KazooLink  # noqa: PLC0415 - kazoo is an extra
 
         link = KazooLink(config.discovery, around.runtime.call_from_outside)
-        return ZooKeeperDiscovery(config.discovery, around.registration, link=link, warn=warn)
+        return ZooKeeperDiscovery(config.discovery, around.registration, link=link, warn=warn, codecs=config.codecs)
     embedded = EmbeddedDiscovery(
         embedded_address,
         around.open_session,

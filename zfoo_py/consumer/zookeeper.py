@@ -16,17 +16,17 @@ from zfoo_py.consumer.zookeeper_nodes import (
     ByName,
     Complaints,
     Paths,
-    Provider,
     consumer_data,
     provider_data,
     read_provider,
 )
 from zfoo_py.errors import ConfigError, NotReadyError
 from zfoo_py.fork_io import watch as watch_forks
+from zfoo_py.listen_config import CODECS
 from zfoo_py.protocol.registration import Registration, parse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from zfoo_py.consumer.zookeeper_link import Link
     from zfoo_py.discovery_config import DiscoveryConfig
@@ -74,6 +74,7 @@ class ZooKeeperDiscovery:
         link: the client.
         warn: writes one log line.
         reads_only: nothing is written there, and nothing need be there yet.
+        codecs: what this node speaks; who speaks none of them is not announced.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class ZooKeeperDiscovery:
         link: Link,
         warn: Callable[[str], None],
         reads_only: bool = False,
+        codecs: Collection[str] = CODECS,
     ) -> None:
         self._config = config
         self._paths = Paths(config.root)
@@ -91,6 +93,7 @@ class ZooKeeperDiscovery:
         self._link = link
         self._warn = warn
         self._reads_only = reads_only
+        self._codecs = codecs
         self._announce: Callable[[Announced | DiscoverySilent], None] | None = None
         self._task: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
@@ -386,8 +389,8 @@ class ZooKeeperDiscovery:
             data = await self._link.read(f"{folder}/{name}")
         except GoneError:
             return  # gone again; the folder's watch says so
-        found = read_provider(name, data, is_java=folder == self._paths.java)
-        if isinstance(found, Provider):
+        found = read_provider(name, data, is_java=folder == self._paths.java, codecs=self._codecs)
+        if not isinstance(found, str):
             self._known.put(folder, name, found)
             return
         self._known.put(folder, name, None)

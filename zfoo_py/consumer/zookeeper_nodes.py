@@ -13,7 +13,7 @@ Names are raw texts. A provider's data is empty, or JSON: ``{"listeners": {"msgp
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -22,6 +22,7 @@ from zfoo_py.addresses import parse_address
 from zfoo_py.config import MAX_WEIGHT
 from zfoo_py.consumer.messages import JAVA, MSGPACK, Target
 from zfoo_py.errors import ConfigError
+from zfoo_py.listen_config import CODECS
 from zfoo_py.protocol.registration import parse
 
 __all__ = ["ByName", "Complaints", "Paths", "Provider", "consumer_data", "provider_data", "read_provider"]
@@ -115,13 +116,16 @@ def consumer_data(simple_texts: Iterable[str]) -> bytes:
     return msgspec.json.encode(shown)
 
 
-def read_provider(name: str, data: bytes, *, is_java: bool) -> Provider | str:
-    """Understand a provider's node; if it is none, say why. Never raises. O(length).
+def read_provider(name: str, data: bytes, *, is_java: bool, codecs: Collection[str] = CODECS) -> Provider | str | None:
+    """Understand a provider's node; if it is none, say why; None: it speaks nothing that we do.
+
+    Never raises. O(length).
 
     Args:
         name: the node's name, a registration.
         data: its data.
         is_java: it stands where Java peers look.
+        codecs: what this node speaks; the first of `CODECS` that both speak is taken.
     """
     if len(name) > MAX_NAME_CHARS or len(data) > MAX_DATA_BYTES:
         return (
@@ -131,20 +135,29 @@ def read_provider(name: str, data: bytes, *, is_java: bool) -> Provider | str:
     registration = parse(name)
     if registration is None or not registration.address or not registration.provides or name != name.rstrip():
         return "its name is no registration of a provider"
+    said = _read_data(data)
+    if isinstance(said, str):
+        return said
+    named = JAVA if is_java else MSGPACK
+    listeners = {named: registration.address, **said.listeners}
+    codec = next((codec for codec in CODECS if codec in codecs and codec in listeners), None)
+    if codec is None:
+        return None
+    try:
+        parse_address(listeners[codec], port_zero=False)
+    except ConfigError as error:
+        return f"its address cannot be used: {error}"
+    return Provider(Target(name, listeners[codec], codec), said.weight)
+
+
+def _read_data(data: bytes) -> _Data | str:
     try:
         said = msgspec.json.decode(data, type=_Data) if data else _Data()
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         return f"its data cannot be read ({error})"
     if not 1 <= said.weight <= MAX_WEIGHT:
         return f"its weight is {said.weight}, which is not 1 to {MAX_WEIGHT}"
-    named = JAVA if is_java else MSGPACK
-    listeners = {named: registration.address, **said.listeners}
-    codec = MSGPACK if MSGPACK in listeners else named
-    try:
-        parse_address(listeners[codec], port_zero=False)
-    except ConfigError as error:
-        return f"its address cannot be used: {error}"
-    return Provider(Target(name, listeners[codec], codec), said.weight)
+    return said
 
 
 class ByName:

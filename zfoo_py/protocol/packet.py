@@ -27,8 +27,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeGuard, TypeVar, dataclass_tr
 
 import msgspec
 
-from zfoo_py.config import check_name
 from zfoo_py.errors import ConfigError, PacketError, UnmappedPacketError
+from zfoo_py.names import check_name
 from zfoo_py.protocol.declaration import read_protocols
 from zfoo_py.protocol.field_types import KEY_KINDS, Fields, read_with_nested, type_argument
 from zfoo_py.protocol.places import caller, local_names, place, twice

@@ -16,10 +16,10 @@ from typing import NamedTuple
 import msgspec
 
 from zfoo_py.addresses import parse_address
-from zfoo_py.config import check_name
 from zfoo_py.errors import ConfigError
+from zfoo_py.names import check_name
 
-__all__ = ["Registration", "ServiceName", "Subscription", "check_name", "parse", "ring_name"]
+__all__ = ["Registration", "ServiceName", "Subscription", "parse", "ring_name"]
 
 # Java's String.trim(): everything up to the space, and no other white space.
 _JAVA_SPACES = "".join(map(chr, range(0x21)))
