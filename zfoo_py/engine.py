@@ -73,6 +73,9 @@ WORKER_STOP_S = 0.5
 # data centre. One that is stopped, or has nothing to say, does not hold up the end.
 GOODBYE_S = 1.0
 
+# How often it is seen whether those that are not told so take their answers; a stop with large ones is so much longer.
+TAKEN_LOOK_S = 0.05
+
 
 class Parts(msgspec.Struct, frozen=True):
     """What a node was declared with, checked.
@@ -411,8 +414,9 @@ class Engine:
             async with asyncio.timeout(self._limits.drain_timeout_s):
                 await self.router.drained()
                 await self._retire()  # not before: what is in work may ask
-                # An outside client does not know that it should go.
+                # An outside client, or a Java peer, does not know that it should go.
                 await _goodbyes([actor for actor in served if actor.session.kind != "client"])
+                await _taken([actor for actor in served if actor.session.kind == "client"])
 
     async def _retire(self) -> None:
         """Take no new asks here either, and wait for the answers to those in flight."""
@@ -464,6 +468,15 @@ class Engine:
             logger.warning("a worker thread is still in a receiver after {} s; it is abandoned", WORKER_STOP_S)
         await asyncio.sleep(0)  # the transports that were closed say so
         await asyncio.sleep(0)
+
+
+async def _taken(served: list[SessionActor]) -> None:
+    """Wait as long as peers take what is written for them: when the process ends, the rest is lost."""
+    waited_s = 0.0
+    while waited_s < GOODBYE_S and (unsent_bytes := sum(actor.unsent_bytes() for actor in served)):
+        await asyncio.sleep(TAKEN_LOOK_S)
+        is_taken = sum(actor.unsent_bytes() for actor in served) < unsent_bytes
+        waited_s = 0.0 if is_taken else waited_s + TAKEN_LOOK_S
 
 
 async def _goodbyes(served: list[SessionActor]) -> None:

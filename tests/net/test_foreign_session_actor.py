@@ -77,7 +77,7 @@ class JavaClient:
     """A socket that writes messages, and reads them."""
 
     def __init__(self, reader, writer, codec=zfoo_java_codec):
-        self.reader, self.writer, self.codec = reader, writer, codec
+        self.reader, self.writer, self.codec, self.table = reader, writer, codec, TABLE
 
     @classmethod
     async def connect(cls, address, codec=zfoo_java_codec):
@@ -85,12 +85,12 @@ class JavaClient:
         return cls(*await asyncio.open_connection(host, int(port)), codec)
 
     def send(self, packet, attachment=None):
-        self.writer.write(frame(self.codec.encode(packet, attachment, TABLE)))
+        self.writer.write(frame(self.codec.encode(packet, attachment, self.table)))
 
     async def receive(self):
         async with asyncio.timeout(5):
             size = int.from_bytes(await self.reader.readexactly(4), "big")
-            return self.codec.decode(await self.reader.readexactly(size), TABLE)
+            return self.codec.decode(await self.reader.readexactly(size), self.table)
 
     async def close(self):
         self.writer.close()
