@@ -148,3 +148,32 @@ def test_what_this_node_does_not_speak_is_of_no_use_to_it(path, says, config):
 
 def test_a_node_of_javas_alone_needs_no_discovery_while_it_seeks_and_serves_nobody():
     assert NodeConfig.build({"node": ONLY_JAVA}).discovery.kind == "embedded"
+
+
+@pytest.mark.parametrize(
+    ("addresses", "says"),
+    [
+        (["zfoo-java://10.0.0.1:1"], 'write "zfoo-java://id | host:port | provider:[module-group]"'),
+        (["zfoo-java://a | 10.0.0.1:1 | provider:[visits]"], "as the provider registers itself"),
+        (["zfoo-java://a | 10.0.0.1:1 | provider:[]"], "as the provider registers itself"),
+        (["zfoo-java://a | 10.0.0.1:1 | provider:[visits-visits"], "as the provider registers itself"),
+        (["zfoo-java://a | 10.0.0.1 | provider:[visits-visits]"], "has no port"),
+        (["zfoo_java://a | 10.0.0.1:1 | provider:[visits-visits]"], "did you mean 'zfoo-java'"),
+        (["zfoo-java://a | 10.0.0.1:1 | provider:[visits-blue]"], "provides module 'visits' as 'visits'"),
+    ],
+)
+def test_a_java_provider_is_listed_with_its_registration(addresses, says):
+    with pytest.raises(ConfigError) as caught:
+        NodeConfig.build(consumes=["visits"], discovery={"kind": "static", "addresses": addresses})
+    assert caught.value.path.startswith("discovery.addresses")
+    assert says in str(caught.value)
+
+
+def test_what_an_address_provides_its_hello_tells():
+    addresses = [
+        "zfoo-java://a | 10.0.0.1:1 | provider:[pages-pages, sessions-blue] | consumer:[random-x]",
+        "10.0.0.1:2",
+    ]
+    consumes = ["pages", ("sessions", "blue"), "visits"]
+    built = NodeConfig.build(consumes=consumes, discovery={"kind": "static", "addresses": addresses})
+    assert built.discovery.addresses == tuple(addresses)

@@ -46,10 +46,12 @@ JAVA = {"address": "10.0.0.1:12400", "codec": "zfoo-java"}
     [
         ("listen[0].codec", "'java' is no codec: msgpack, zfoo-java,", {"listen": [JAVA | {"codec": "java"}]}),
         ("listen[1]", "speaks zfoo-java, as listen[0] does", {"listen": [JAVA, {**JAVA, "address": "10.0.0.1:2"}]}),
-        ("listen[0]", "speaks msgpack, as server.address does", {"listen": [{**JAVA, "codec": "msgpack"}]}),
+        ("listen[0]", "msgpack is spoken at server.address: set that", {"listen": [{**JAVA, "codec": "msgpack"}]}),
         ("listen[0].address", "is server.address already", {"listen": [JAVA], "server": {"address": "10.0.0.1:12400"}}),
         ("listen[1].address", "is listen[0] already", {"listen": [JAVA, {**JAVA, "codec": "zfoo-json"}]}),
         ("listen[0].address", "has no port", {"listen": [{"address": "10.0.0.1"}]}),
+        ("listen[0].address", "looks like a URL", {"listen": [{"address": "tcp://10.0.0.1:1"}]}),
+        ("listen", "expected a list, got a table: its header has two brackets, [[ ]]", {"listen": JAVA}),
         ("listen[0].codec", "'zfoo-java' is not in node.codecs", {"listen": [JAVA], "node": {"codecs": ["msgpack"]}}),
         ("node.codecs[1]", "'java' is no codec", {"node": {"codecs": ["msgpack", "java"]}}),
         ("node.codecs", "could speak to nobody", {"node": {"codecs": []}}),

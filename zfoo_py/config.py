@@ -252,7 +252,10 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
             provides=provides,
             consumes=consumes,
             discovery=checked_discovery(
-                document.discovery, codecs=codecs, listens=listens if provides else set(), is_consumer=bool(consumes)
+                document.discovery,
+                codecs=codecs,
+                listens=listens if provides else set(),
+                consumes=[(consumed.module, consumed.provider) for consumed in consumes],
             ),
             imports=document.app.imports,
             protocol_xml=document.app.protocol_xml,

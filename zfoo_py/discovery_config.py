@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Collection
 from typing import Final
 
@@ -18,7 +19,7 @@ import msgspec
 
 from zfoo_py.addresses import parse_address
 from zfoo_py.errors import ConfigError, nearest_name
-from zfoo_py.listen_config import CODECS, JSON, MSGPACK, check_codec
+from zfoo_py.listen_config import JSON, MSGPACK, check_codec
 
 __all__ = [
     "DEFAULT_DISCOVERY_ADDRESS",
@@ -120,15 +121,19 @@ def discovery_of(text: str) -> dict[str, object]:
 
 
 def checked_discovery(
-    discovery: DiscoveryConfig, *, is_consumer: bool, codecs: Collection[str] = CODECS, listens: Collection[str] = ()
+    discovery: DiscoveryConfig,
+    *,
+    codecs: Collection[str],
+    listens: Collection[str],
+    consumes: Collection[tuple[str, str]],
 ) -> DiscoveryConfig:
     """Return it complete, with the address of its kind.
 
     Args:
         discovery: as it was written.
-        is_consumer: whether the node looks for providers.
         codecs: what the node speaks.
         listens: of them, those in which others find it as a provider.
+        consumes: (module, group) of what it looks for.
 
     Raises:
         ConfigError: naming the key.
@@ -151,18 +156,27 @@ def checked_discovery(
         if getattr(discovery, name) != getattr(_DEFAULTS, name):
             raise ConfigError('belongs to kind "zookeeper": remove it, or set discovery.kind', path=f"discovery.{name}")
     if kind == "static":
-        if not discovery.addresses and is_consumer:
-            raise ConfigError('kind "static" needs "host:port" of each provider', path="discovery.addresses")
-        for index, address in enumerate(discovery.addresses):
-            _check_static(address, f"discovery.addresses[{index}]", codecs)
-    elif MSGPACK not in codecs and (is_consumer or listens or discovery.host):
+        _check_static(discovery.addresses, codecs, consumes)
+    elif MSGPACK not in codecs and (consumes or listens or discovery.host):
         text = f'"embedded" speaks {MSGPACK}, which node.codecs leaves out: use "zookeeper" or "static"'
         raise ConfigError(text, path="discovery.kind")
     parse_address(discovery.address, path="discovery.address", port_zero=discovery.host)
     return discovery
 
 
-def _check_static(text: str, path: str, codecs: Collection[str]) -> None:
+def _check_static(addresses: tuple[str, ...], codecs: Collection[str], consumes: Collection[tuple[str, str]]) -> None:
+    path = "discovery.addresses"
+    if not addresses and consumes:
+        raise ConfigError('kind "static" needs "host:port" of each provider', path=path)
+    told = [_check_target(address, f"{path}[{index}]", codecs) for index, address in enumerate(addresses)]
+    for module, group in consumes:
+        if all(services and f"{module}-{group}" not in services for services in told):
+            text = f"none of them provides module {module!r} as {group!r}: write provider:[{module}-{group}]"
+            raise ConfigError(text, path=path)
+
+
+def _check_target(text: str, path: str, codecs: Collection[str]) -> list[str]:
+    """Return the "module-group" that a target is said to provide; none: its Hello will tell."""
     codec, mark, registration = text.partition("://")
     codec = codec if mark else MSGPACK
     check_codec(codec, path)
@@ -170,12 +184,15 @@ def _check_static(text: str, path: str, codecs: Collection[str]) -> None:
         raise ConfigError(f"{text!r} is reached in {codec}, which node.codecs leaves out: add it there", path=path)
     if not mark:
         parse_address(text, path=path, port_zero=False)
-        return
+        return []
     parts = [part.strip() for part in registration.split("|")]
-    if len(parts) < 3 or not parts[2].startswith("provider:["):
+    listed = re.fullmatch(r"provider:\[(.*)\]", parts[2]) if len(parts) >= 3 else None
+    services = [one.strip() for one in listed[1].split(",")] if listed else []
+    if not all(re.fullmatch(r"[^-]+-[^-]+", service) for service in services or [""]):
         text = f'write "{codec}://id | host:port | provider:[module-group]", as the provider registers itself'
         raise ConfigError(text, path=path)
     parse_address(parts[1], path=path, port_zero=False)
+    return services
 
 
 def _check_zookeeper(discovery: DiscoveryConfig, listens: Collection[str]) -> None:

@@ -32,7 +32,7 @@ DEFAULT_SERVER_ADDRESS: Final = "127.0.0.1:0"
 
 
 class Listen(msgspec.Struct, frozen=True):
-    """One more address at which this node listens, and what is spoken there: "zfoo-java", "zfoo-json" or "msgpack"."""
+    """One more address at which this node listens, and what is spoken there: "zfoo-java" or "zfoo-json"."""
 
     address: str
     codec: str = CODECS[1]
@@ -69,8 +69,15 @@ def checked_address(address: str, codecs: tuple[str, ...], *, is_provider: bool)
     if not address and (MSGPACK not in codecs or not is_provider):
         return None
     address = address or DEFAULT_SERVER_ADDRESS
-    parse_address(check_name(address, "address", path=path), path=path)
+    _check_place(address, path)
     return address
+
+
+def _check_place(address: str, path: str) -> int:
+    """Return the port."""
+    port = parse_address(address, path=path).port
+    check_name(address, "address", path=path)
+    return port
 
 
 def checked_listen(
@@ -85,10 +92,12 @@ def checked_listen(
     spoken = {} if address is None else {MSGPACK: "server.address"}
     for index, row in enumerate(rows):
         path = f"listen[{index}]"
-        port = parse_address(check_name(row.address, "address", path=f"{path}.address"), path=f"{path}.address").port
+        port = _check_place(row.address, f"{path}.address")
         check_codec(row.codec, f"{path}.codec")
         if row.codec not in codecs:
             raise ConfigError(f"{row.codec!r} is not in node.codecs: add it there", path=f"{path}.codec")
+        if row.codec == MSGPACK:
+            raise ConfigError("msgpack is spoken at server.address: set that instead", path=path)
         if (first := spoken.setdefault(row.codec, path)) != path:
             raise ConfigError(f"speaks {row.codec}, as {first} does: keep one", path=path)
         if port and (first := taken.setdefault(row.address, path)) != path:

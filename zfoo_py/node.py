@@ -19,6 +19,7 @@ from zfoo_py.engine import Engine, Parts
 from zfoo_py.errors import ConfigError, ForkedError, ZfooError, nearest_name
 from zfoo_py.events import Events, NodeStarted, NodeStopping
 from zfoo_py.fork_io import forked, release_signals, watch
+from zfoo_py.listen_config import MSGPACK
 from zfoo_py.loop_thread import LoopThread
 from zfoo_py.net import tcp_io
 from zfoo_py.net.messages import ListSessions
@@ -343,7 +344,8 @@ class Node:
                 raise ZfooError(msg) from None
             raise
         self.events.publish(NodeStarted(self.id, self.address or None))
-        at = f" at {self.address}" if self.address else ""
+        where = [at if codec == MSGPACK else f"{at} in {codec}" for codec, at in self.listeners.items()]
+        at = f" at {' and '.join(where)}" if where else ""
         logger.info("node {} is up{} (process {})", self.id, at, os.getpid())
         return self
 

@@ -82,6 +82,8 @@ def convert(value: object, kind: Any, path: str) -> Any:
         if missing := re.search("missing required field `(.*?)`", text):
             text = f"the key {missing[1]!r} is missing"
         text = re.sub(r"`(\w+)`", lambda name: _WORDS.get(name[1], name[1]), text).replace("Expected", "expected")
+        if text == "expected a list, got a table":
+            text += ": its header has two brackets, [[ ]]"
         raise ConfigError(text, path=f"{path}{place.rstrip('`')}".lstrip(".")) from error
 
 

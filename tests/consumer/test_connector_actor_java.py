@@ -178,6 +178,17 @@ def test_one_line_a_minute_says_what_to_look_at():
     assert len(world.lines) <= 2
 
 
+def test_an_address_alone_where_a_java_node_is_says_how_to_write_it():
+    world = World()
+    static = c.Target("", PLACE)
+    world.announce(static)
+    for _ in range(3):
+        world.mute(static, is_up=False)
+        world.waits_s()
+    how = 'a Java provider is listed as "zfoo-java://id | host:port | provider:[module-group]"'
+    assert world.lines == [f"{PLACE} of discovery.addresses: the peer closed it before its Hello; {how}"]
+
+
 # --------------------------------------------------------------------------------- all of it together
 TABLE = PacketTable()
 levels = ProtocolModule(80, "levels", table=TABLE)

@@ -336,27 +336,41 @@ class ConnectorActor(CoreActor):
             up.ref.tell(Retire("it left discovery"))
 
     def _target_down(self, down: c.TargetDown) -> None:
-        target, link = down.target, self._links.get(down.target)
+        link = self._links.get(down.target)
         last_s = self._reconnect_max_s
-        if link is not None and down.is_proven and not link.is_connected():
+        if link is not None and not link.is_connected():  # else it is the end of another session to the same target
+            last_s = self._judge(link, down)
+        self._again(down.target, last_s)
+
+    def _judge(self, link: _Link, down: c.TargetDown) -> float:
+        """Return the longest wait, by what the session that ended has shown."""
+        target = down.target
+        if down.is_proven:
             link.failures = 0
-        elif link is not None and target.codec != c.MSGPACK:
+        elif target.codec != c.MSGPACK:
             if link.session is None or link.failures:
                 self._complain(target, f"whoever is there does not speak it: {down.reason}")
-            last_s = max(last_s, UNPROVEN_MAX_S)
-        self._again(target, last_s)
+            return max(self._reconnect_max_s, UNPROVEN_MAX_S)
+        elif link.failures and not target.text:
+            self._complain(target, f"{down.reason} before its Hello")
+        return self._reconnect_max_s
 
     def _dial_failed(self, failed: c.DialFailed) -> None:
         self._again(failed.target, self._reconnect_max_s)
 
     def _complain(self, target: c.Target, fault: str) -> None:
-        """Say at most once a minute what is wrong with a Java target."""
+        """Say at most once a minute what is wrong with a target."""
         link, now_s = self._links.get(target), self.runtime.timers.time()
         if link is None or (link.complained_at_s is not None and now_s - link.complained_at_s < COMPLAINT_S):
             return
         link.complained_at_s = now_s
-        what = f"{target.address} is announced as {target.text!r}, which speaks {target.codec}"
-        self._warn(target.address, f"{what}; {fault}. Look which process has that port, and who registered it")
+        if target.text:
+            what = f"{target.address} is announced as {target.text!r}, which speaks {target.codec}"
+            line = f"{what}; {fault}. Look which process has that port, and who registered it"
+        else:
+            how = 'a Java provider is listed as "zfoo-java://id | host:port | provider:[module-group]"'
+            line = f"{target.address} of discovery.addresses: {fault}; {how}"
+        self._warn(target.address, line)
 
     def _again(self, target: c.Target, last_s: float) -> None:
         self._look_whether_tried(target)
