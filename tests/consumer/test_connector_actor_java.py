@@ -70,6 +70,7 @@ def test_it_is_dialled_when_the_msgpack_node_has_left():
     world.dials.down(MSGPACK)
     world.later(LAST_S)
     assert world.dials.targets() == [JAVA]
+    assert world.me.actor._msgpack_at == {}
 
 
 def test_it_is_dialled_when_no_msgpack_node_is_found_there():
