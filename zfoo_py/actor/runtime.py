@@ -89,6 +89,7 @@ class Runtime:
         self.thread_ident = get_ident()
         self.pace = Pace(self.thread_ident)
         self.in_turn = False
+        self._is_draining = False
         self.actors: set[LoopActor] = set()
         self.undelivered = 0
         self.turn_failures = 0
@@ -212,16 +213,17 @@ class Runtime:
         """Run every ready actor until nothing is left (bounded), then flush what they gathered."""
         self._told = 0
         ready, flushes = self._ready, self._flushes
+        is_within = self._is_draining  # receivers that a flush has started ask, or have answered
         if not ready and not flushes:  # a batch of receivers has drained before the wake-up that it had asked for
-            self._wake_scheduled = False
+            self._wake_scheduled = is_within
             return
         self._wake_scheduled = True  # whatever gets ready meanwhile is handled below
         pace = self.pace
-        is_within = pace.since_s  # of a receiver that asks
+        began_s = pace.since_s  # of a receiver that asks
         pace.since_s = perf_counter()
         outer = getattr(Runtime._spawning, "runtime", None)
         Runtime._spawning.runtime = self
-        self.in_turn = True
+        self._is_draining = self.in_turn = True
         turns = 0
         try:
             while (ready or flushes) and turns < MAX_TURNS_PER_WAKE:
@@ -234,18 +236,22 @@ class Runtime:
                         ready.append(inbox)
                     else:
                         inbox.scheduled = False
-                for _ in range(len(flushes)):  # what a flush registers comes after the turns it caused
+                gathered = len(flushes)  # what a flush registers comes after the turns it caused
+                while gathered and flushes:
+                    gathered -= 1
                     turns += 1
                     self._flush(flushes.popleft())
         finally:
+            self._is_draining = is_within
             self.in_turn = False
             Runtime._spawning.runtime = outer
             pace.end()
-            if is_within:
+            if began_s:
                 pace.begin()
-            self._wake_scheduled = bool(ready or flushes)
-            if self._wake_scheduled:
-                self.loop.call_soon(self.drain)
+            if not is_within:
+                self._wake_scheduled = bool(ready or flushes)
+                if self._wake_scheduled:
+                    self.loop.call_soon(self.drain)
 
     def _flush(self, flush: Callable[[], object]) -> None:
         try:

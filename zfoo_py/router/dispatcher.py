@@ -217,7 +217,14 @@ class Dispatcher:
         # Blocking receivers at the head need no driver: they go to the workers from here, in one batch.
         while ready and not ready[0].receiver.is_async:
             self._admit(ready.popleft())
-        self._drivers.wake()
+        runtime = self._runtime
+        in_turn, runtime.in_turn = runtime.in_turn, False  # receivers that start here are no turn of an actor
+        try:
+            have_run = self._drivers.wake()
+        finally:
+            runtime.in_turn = in_turn
+        if have_run:
+            self._batch_done()
 
     def _refuse(self, session: Session, signal_id: int, error: Error) -> None:
         self.refused += 1
