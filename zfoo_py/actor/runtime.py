@@ -12,6 +12,7 @@ from loguru import logger
 from pykka import ActorDeadError
 
 from zfoo_py.actor.inbox import ends
+from zfoo_py.actor.messages import SPECIAL
 from zfoo_py.actor.turn_watch import Pace
 from zfoo_py.errors import ForkedError, InboxFullError
 
@@ -172,6 +173,139 @@ class Runtime:
         if self.in_turn:
             ref.tell(message)
             return
+        inbox = ref.actor_inbox
+        if inbox.scheduled or inbox.closed or message.__class__ in SPECIAL:
+            self.in_turn = True  # a refusal is nobody's exception here
+            self._wake_scheduled = True  # `drain` below is the wake-up
+            try:
+                ref.tell(message)
+            finally:
+                self.in_turn = False
+                self.drain()
+        else:
+            self.drain(inbox, message)
+
+    def call_later(self, delay: float, callback: Callable[..., object], /, *args: Any) -> TimerHandle:
+        """Call ``callback(*args)`` on the loop after ``delay`` seconds."""
+        ...
+
+
+class TimerHandle(Protocol):
+    """A timer that can be cancelled."""
+
+    def cancel(self) -> None:
+        """Forget the callback; harmless if it has run."""
+        ...
+
+
+class Runtime:
+    """Runs loop actors on one event loop. Every node has its own; they know nothing of each other.
+
+    Args:
+        loop: the loop; its thread is the one that calls this constructor.
+        timers: a clock and its timers; default is the loop itself. Tests pass a fake clock.
+        inbox_limit_messages: the bound of an inbox whose actor class names none.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        timers: TimerSource | None = None,
+        inbox_limit_messages: int = DEFAULT_INBOX_LIMIT_MESSAGES,
+    ) -> None:
+        self.loop = loop
+        # Number → inode of the sockets on this loop: a forked child closes them.
+        self.sockets: dict[int, int] = {}
+        self.timers: TimerSource = timers if timers is not None else loop
+        self.time = self.timers.time
+        self.inbox_limit_messages = inbox_limit_messages
+        self.thread_ident = get_ident()
+        self.pace = Pace(self.thread_ident)
+        self.in_turn = False
+        self._is_draining = False
+        self.actors: set[LoopActor] = set()
+        self.undelivered = 0
+        self.turn_failures = 0
+        self._ready: deque[LoopInbox] = deque()
+        self._wake_scheduled = False
+        self._told = 0
+        # The last thing that came from a socket was one frame by itself: whoever it wakes is probably the only one who
+        # tells something before the loop waits again, so what it tells need not wait for others to join it.
+        self.is_quiet = False
+        self._flushes: deque[Callable[[], object]] = deque()
+        self._foreign: list[tuple[LoopInbox, Any, bool, bool]] = []
+        self._foreign_lock = threading.RLock()  # reentrant: a collected object's __del__ may tell
+
+    _spawning = threading.local()
+
+    @staticmethod
+    def spawning() -> Runtime:
+        """Return the runtime that spawns an actor, or runs a turn, in this thread.
+
+        Raises:
+            RuntimeError: none does.
+        """
+        runtime = getattr(Runtime._spawning, "runtime", None)
+        if runtime is None:
+            msg = "a loop actor is started with Runtime.spawn(), or within a turn of another one"
+            raise RuntimeError(msg)
+        return cast("Runtime", runtime)
+
+    # --- actors
+
+    def spawn(self, actor_class: type[A], *args: Any, **kwargs: Any) -> LoopActorRef[A]:
+        """Start an actor and run its `on_start`. On the loop's thread only.
+
+        Unlike Pykka's `start`, it does not enter Pykka's global registry (a list: removal is O(n)). `on_start`
+        is a turn: what it tells to a dead or full actor is given back, and does not raise.
+        """
+        outer, in_turn = getattr(Runtime._spawning, "runtime", None), self.in_turn
+        Runtime._spawning.runtime = self
+        try:
+            actor = actor_class(*args, **kwargs)
+            self.actors.add(actor)
+            self.in_turn = True
+            actor._start_actor_loop()
+        finally:
+            self.in_turn = in_turn
+            Runtime._spawning.runtime = outer
+        return actor.actor_ref
+
+    def forget(self, actor: LoopActor) -> None:
+        """Drop a stopped actor; called by the actor itself."""
+        self.actors.discard(actor)
+
+    def give_back(self, actor_class: type[LoopActor], message: Any) -> None:
+        """Count a message that nobody will handle and hand it to its class's `on_undelivered`."""
+        self.undelivered += 1
+        try:
+            actor_class.on_undelivered(message)
+        except BaseException as error:  # noqa: BLE001 - a hook must not fall into somebody else's turn
+            logger.opt(exception=error).error("on_undelivered of {} raised", actor_class.__name__)
+
+    # --- turns
+
+    def make_ready(self, inbox: LoopInbox) -> None:
+        """Put an inbox with messages on the list of those to run. On the loop's thread."""
+        if not self._wake_scheduled:
+            self.loop.call_soon(self.drain)  # raises if the loop is closed: then nothing pretends to be on its way
+            self._wake_scheduled = True
+        inbox.scheduled = True
+        self._ready.append(inbox)
+
+    def at_turn_end(self, flush: Callable[[], object]) -> None:
+        """Call ``flush`` once, when the current wake-up has handled its messages. On the loop's thread."""
+        self._flushes.append(flush)
+        if not self._wake_scheduled:  # also within an actor's on_start, where no wake-up need be under way
+            self._wake_scheduled = True
+            self.loop.call_soon(self.drain)
+
+    def deliver(self, ref: LoopActorRef[Any] | CoreRef, message: Any) -> None:
+        """Tell and run at once: what a callback of the loop (socket, timer) does with what it brings."""
+        if self.in_turn:
+            ref.tell(message)
+            return
         self.in_turn = True  # a refusal is nobody's exception here
         self._wake_scheduled = True  # `drain` below is the wake-up
         try:
@@ -194,8 +328,8 @@ class Runtime:
         if self._told >= BATCH_MESSAGES and not self.in_turn:
             self.drain()
 
-    def tell_at_once(self, ref: LoopActorRef[Any] | CoreRef, message: Any) -> None:
-        """Tell and run at once, without a wake-up: it would cost the loop one more look at its sockets.
+    def tell_at_once(self, ref: CoreRef, message: Any) -> None:
+        """Tell an ordinary message and run at once, without a wake-up: it would cost the loop one more look at its sockets.
 
         For a coroutine while it `is_quiet`. Outside of a turn, on the loop's thread.
 
@@ -203,18 +337,27 @@ class Runtime:
             ActorDeadError, InboxFullError: as `LoopActorRef.tell`.
         """
         self.is_quiet = False
-        self._wake_scheduled = True  # `drain` below is the wake-up
-        try:
-            ref.tell(message)
-        finally:
-            self.drain()
+        inbox = ref.actor_inbox
+        if inbox.scheduled or inbox.closed:
+            self._wake_scheduled = True  # `drain` below is the wake-up
+            try:
+                ref.tell(message)
+            finally:
+                self.drain()
+        else:
+            self.drain(inbox, message)
 
-    def drain(self) -> None:
-        """Run every ready actor until nothing is left (bounded), then flush what they gathered."""
+    def drain(self, inbox: LoopInbox | None = None, message: Any = None) -> None:
+        """Run every ready actor until nothing is left (bounded), then flush what they gathered.
+
+        Args:
+            inbox: an open and empty one, whose actor has its turn with ``message`` first.
+            message: an ordinary one.
+        """
         self._told = 0
         ready, flushes = self._ready, self._flushes
         is_within = self._is_draining  # receivers that a flush has started ask, or have answered
-        if not ready and not flushes:  # a batch of receivers has drained before the wake-up that it had asked for
+        if inbox is None and not ready and not flushes:  # a batch has drained before the wake-up that it had asked for
             self._wake_scheduled = is_within
             return
         self._wake_scheduled = True  # whatever gets ready meanwhile is handled below
@@ -226,6 +369,8 @@ class Runtime:
         self._is_draining = self.in_turn = True
         turns = 0
         try:
+            if inbox is not None:
+                inbox.run_one(message)
             while (ready or flushes) and turns < MAX_TURNS_PER_WAKE:
                 while ready and turns < MAX_TURNS_PER_WAKE:
                     inbox = ready.popleft()
