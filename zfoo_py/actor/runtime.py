@@ -185,135 +185,6 @@ class Runtime:
         else:
             self.drain(inbox, message)
 
-    def call_later(self, delay: float, callback: Callable[..., object], /, *args: Any) -> TimerHandle:
-        """Call ``callback(*args)`` on the loop after ``delay`` seconds."""
-        ...
-
-
-class TimerHandle(Protocol):
-    """A timer that can be cancelled."""
-
-    def cancel(self) -> None:
-        """Forget the callback; harmless if it has run."""
-        ...
-
-
-class Runtime:
-    """Runs loop actors on one event loop. Every node has its own; they know nothing of each other.
-
-    Args:
-        loop: the loop; its thread is the one that calls this constructor.
-        timers: a clock and its timers; default is the loop itself. Tests pass a fake clock.
-        inbox_limit_messages: the bound of an inbox whose actor class names none.
-    """
-
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        *,
-        timers: TimerSource | None = None,
-        inbox_limit_messages: int = DEFAULT_INBOX_LIMIT_MESSAGES,
-    ) -> None:
-        self.loop = loop
-        # Number → inode of the sockets on this loop: a forked child closes them.
-        self.sockets: dict[int, int] = {}
-        self.timers: TimerSource = timers if timers is not None else loop
-        self.time = self.timers.time
-        self.inbox_limit_messages = inbox_limit_messages
-        self.thread_ident = get_ident()
-        self.pace = Pace(self.thread_ident)
-        self.in_turn = False
-        self._is_draining = False
-        self.actors: set[LoopActor] = set()
-        self.undelivered = 0
-        self.turn_failures = 0
-        self._ready: deque[LoopInbox] = deque()
-        self._wake_scheduled = False
-        self._told = 0
-        # The last thing that came from a socket was one frame by itself: whoever it wakes is probably the only one who
-        # tells something before the loop waits again, so what it tells need not wait for others to join it.
-        self.is_quiet = False
-        self._flushes: deque[Callable[[], object]] = deque()
-        self._foreign: list[tuple[LoopInbox, Any, bool, bool]] = []
-        self._foreign_lock = threading.RLock()  # reentrant: a collected object's __del__ may tell
-
-    _spawning = threading.local()
-
-    @staticmethod
-    def spawning() -> Runtime:
-        """Return the runtime that spawns an actor, or runs a turn, in this thread.
-
-        Raises:
-            RuntimeError: none does.
-        """
-        runtime = getattr(Runtime._spawning, "runtime", None)
-        if runtime is None:
-            msg = "a loop actor is started with Runtime.spawn(), or within a turn of another one"
-            raise RuntimeError(msg)
-        return cast("Runtime", runtime)
-
-    # --- actors
-
-    def spawn(self, actor_class: type[A], *args: Any, **kwargs: Any) -> LoopActorRef[A]:
-        """Start an actor and run its `on_start`. On the loop's thread only.
-
-        Unlike Pykka's `start`, it does not enter Pykka's global registry (a list: removal is O(n)). `on_start`
-        is a turn: what it tells to a dead or full actor is given back, and does not raise.
-        """
-        outer, in_turn = getattr(Runtime._spawning, "runtime", None), self.in_turn
-        Runtime._spawning.runtime = self
-        try:
-            actor = actor_class(*args, **kwargs)
-            self.actors.add(actor)
-            self.in_turn = True
-            actor._start_actor_loop()
-        finally:
-            self.in_turn = in_turn
-            Runtime._spawning.runtime = outer
-        return actor.actor_ref
-
-    def forget(self, actor: LoopActor) -> None:
-        """Drop a stopped actor; called by the actor itself."""
-        self.actors.discard(actor)
-
-    def give_back(self, actor_class: type[LoopActor], message: Any) -> None:
-        """Count a message that nobody will handle and hand it to its class's `on_undelivered`."""
-        self.undelivered += 1
-        try:
-            actor_class.on_undelivered(message)
-        except BaseException as error:  # noqa: BLE001 - a hook must not fall into somebody else's turn
-            logger.opt(exception=error).error("on_undelivered of {} raised", actor_class.__name__)
-
-    # --- turns
-
-    def make_ready(self, inbox: LoopInbox) -> None:
-        """Put an inbox with messages on the list of those to run. On the loop's thread."""
-        if not self._wake_scheduled:
-            self.loop.call_soon(self.drain)  # raises if the loop is closed: then nothing pretends to be on its way
-            self._wake_scheduled = True
-        inbox.scheduled = True
-        self._ready.append(inbox)
-
-    def at_turn_end(self, flush: Callable[[], object]) -> None:
-        """Call ``flush`` once, when the current wake-up has handled its messages. On the loop's thread."""
-        self._flushes.append(flush)
-        if not self._wake_scheduled:  # also within an actor's on_start, where no wake-up need be under way
-            self._wake_scheduled = True
-            self.loop.call_soon(self.drain)
-
-    def deliver(self, ref: LoopActorRef[Any] | CoreRef, message: Any) -> None:
-        """Tell and run at once: what a callback of the loop (socket, timer) does with what it brings."""
-        if self.in_turn:
-            ref.tell(message)
-            return
-        self.in_turn = True  # a refusal is nobody's exception here
-        self._wake_scheduled = True  # `drain` below is the wake-up
-        try:
-            ref.tell(message)
-        finally:
-            self.in_turn = False
-            self.drain()
-
     def call_later(self, delay_s: float, ref: LoopActorRef[Any] | CoreRef, message: Any) -> TimerHandle:
         """Deliver a message after ``delay_s`` seconds. The loop holds the ref until then, or until cancelled."""
         return self.timers.call_later(delay_s, self.deliver, ref, message)
@@ -329,7 +200,7 @@ class Runtime:
             self.drain()
 
     def tell_at_once(self, ref: CoreRef, message: Any) -> None:
-        """Tell an ordinary message and run at once, without a wake-up: it would cost the loop one more look at its sockets.
+        """Tell an ordinary message and run at once; a wake-up would cost the loop one more look at its sockets.
 
         For a coroutine while it `is_quiet`. Outside of a turn, on the loop's thread.
 
