@@ -93,6 +93,7 @@ class Dispatcher:
         self._events = events
         self._lane_of = lane_of
         self._hooks = Hooks(interceptors)
+        self.has_interceptors = bool(interceptors)
         self._send_tracebacks = send_tracebacks
         self._once = threading.Lock()  # explicit answers, and asks in receivers, come from any thread
         # Ids alone do not tell nodes apart: two may have one id by mistake, and a node has it again when it comes back.
@@ -202,7 +203,8 @@ class Dispatcher:
         self.in_work += 1
         self._queued += 1
         self._ready.append(call)
-        self._wake_soon()
+        if not self._wake_scheduled:
+            self._wake_soon()
 
     def _wake_soon(self) -> None:
         if not self._wake_scheduled:
@@ -241,7 +243,7 @@ class Dispatcher:
             return False
         if (
             lane is not None
-            and self._lanes
+            and self._lanes.held
             and not (call.holds_lane or receiver.reentrant)
             and (holders := self._lanes.holders(lane))
         ):
@@ -250,7 +252,7 @@ class Dispatcher:
         if call.deadline_s <= self.time():
             self._too_late(call)
             return False
-        if self._hooks and session is not None:
+        if self.has_interceptors and session is not None:
             try:
                 self._hooks.before_receive(session, call.packet)
             except BaseException as error:  # noqa: BLE001 - a hook of the user's: the ask gets it, whatever it is
@@ -327,20 +329,23 @@ class Dispatcher:
     def _work_ended(self, call: Call, value: Any, error: BaseException | None) -> None:
         self._begun.remove(call)
         if error.__class__ is TooLateError:
-            if self._hooks and call.session is not None:
-                self._hooks.after_receive(call.session, call.packet, error)
+            self._run_after_hooks(call, error)
             self._too_late(call)
             return
         if error.__class__ is HeldBackError and call.session is not None:
-            self._hooks.after_receive(call.session, call.packet, error)
+            self._run_after_hooks(call, error)
             self._held_back.hold(call, call.session)
             return
         self.cancelled += call.is_cancelled and not isinstance(error, asyncio.CancelledError)  # counted below
         self._call_ended(call, value, error)
 
-    def _call_ended(self, call: Call, value: Any, error: BaseException | None) -> None:
-        if self._hooks and call.session is not None:
+    def _run_after_hooks(self, call: Call, error: BaseException | None) -> None:
+        if call.session is not None:
             self._hooks.after_receive(call.session, call.packet, error)
+
+    def _call_ended(self, call: Call, value: Any, error: BaseException | None) -> None:
+        if self.has_interceptors:
+            self._run_after_hooks(call, error)
         if call.outcome is not None:
             if error is not None and not isinstance(error, Exception):  # nobody else's task may end by it
                 error = ZfooError(f"{call.receiver.where} raised {error!r}")
