@@ -216,9 +216,7 @@ class Drivers:
         self._active = None
         return None
 
-    def _see_through(
-        self, begun: _Begun, error: BaseException | None
-    ) -> Generator[Any, Any, BaseException | None]:
+    def _see_through(self, begun: _Begun, error: BaseException | None) -> Generator[Any, Any, BaseException | None]:
         """Relay between a suspended receiver and the Task it runs in, until it ends.
 
         Args:
