@@ -39,6 +39,7 @@ WIRING = (
     "zfoo_py/router/dispatcher.py",
     "zfoo_py/router/drivers.py",
     "zfoo_py/router/hooks.py",
+    "zfoo_py/router/replies.py",
     "zfoo_py/consumer/consumer.py",
     "zfoo_py/consumer/discoveries.py",
     "zfoo_py/consumer/zookeeper.py",

@@ -41,11 +41,11 @@ def test_what_was_never_asked_is_not_there():
 def test_the_limit_counts_both_kinds():
     pending = Pending(2)
     pending.add(ask(1.0))
-    assert not pending.is_full()
     signal_id = pending.add(ask(1.0, is_default=False))
-    assert pending.is_full()
+    assert [pending.add(ask(1.0, is_default)) for is_default in (True, False)] == [0, 0]
+    assert len(pending) == 2
     pending.take(signal_id)
-    assert not pending.is_full()
+    assert pending.add(ask(1.0))
 
 
 @pytest.mark.parametrize("is_default", [True, False])

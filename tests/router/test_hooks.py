@@ -35,11 +35,6 @@ class Writes:
         self.hear("after_receive", session, packet, error)
 
 
-def test_without_any_it_is_false():
-    assert not Hooks(())
-    assert Hooks((Writes("a", []),))
-
-
 def test_all_hear_in_order_before_and_after():
     log = []
     hooks = Hooks([Writes("a", log, raises="after_ask"), Writes("b", log)])

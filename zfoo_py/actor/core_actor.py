@@ -20,6 +20,7 @@ from zfoo_py.errors import ConfigError, InboxFullError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from zfoo_py.actor.inbox import LoopInbox
     from zfoo_py.actor.ref import LoopActorRef
 
 __all__ = ["CoreActor", "CoreRef"]
@@ -78,7 +79,8 @@ class CoreRef:
     next one, in order; so does what the dead one had not handled. The orders that ended the dead one do not.
     """
 
-    __slots__ = ("_kept", "_limit", "_lock", "_on_death", "actor", "ref", "tell")
+    __slots__ = ("_kept", "_limit", "_lock", "_on_death", "actor", "actor_inbox", "ref", "tell")
+    actor_inbox: LoopInbox  # of the present actor, or of the last one
 
     def __init__(self, limit_messages: int, on_death: Callable[[CoreRef], object]) -> None:
         self.ref: LoopActorRef[Any] | None = None
@@ -107,6 +109,7 @@ class CoreRef:
 
         One that ended in its `on_start` is reported as dead at once. On the loop's thread.
         """
+        self.actor_inbox = ref.actor_inbox
         actor = cast("CoreActor | None", ref.actor_inbox.actor)
         if actor is None:
             if self._on_death is not None:

@@ -39,7 +39,7 @@ class LoopFuture(pykka.Future[T]):
     """
 
     # Class-level defaults: one of these is made per ask, so its __init__ does as little as it can.
-    _done: bool = False
+    is_settled: bool = False  # whether the outcome is there, as `done` says it; for reading only
     _value: Any = None
     _error: BaseException | None = None
     _get_hook: Any = None
@@ -53,7 +53,7 @@ class LoopFuture(pykka.Future[T]):
 
     def done(self) -> bool:
         """Return whether a value or an error is there. Any thread."""
-        return self._done
+        return self.is_settled
 
     def value(self) -> T | None:
         """Return the value it was settled with, or None. Any thread."""
@@ -79,7 +79,7 @@ class LoopFuture(pykka.Future[T]):
             return False
         self._value = value
         self._error = error
-        self._done = True
+        self.is_settled = True
         if self._waiters:
             self._wake()
         return True
@@ -90,7 +90,7 @@ class LoopFuture(pykka.Future[T]):
         What it raises is logged: it is the fault of neither who settles nor the others that wait.
         """
         self._waiters.append(callback)
-        if self._done:
+        if self.is_settled:
             self._wake()
 
     def _wake(self) -> None:
@@ -109,7 +109,10 @@ class LoopFuture(pykka.Future[T]):
                 if (home is not None and loop is home.loop and get_ident() == home.thread_ident) or (
                     running_loop() is loop
                 ):
-                    self._copy_to(waiter)
+                    if self._error is None and not waiter.done():
+                        waiter.set_result(self._value)
+                    else:
+                        self._copy_to(waiter)
                 elif not loop.is_closed():
                     loop.call_soon_threadsafe(self._copy_to, waiter)
             except BaseException as error:  # noqa: BLE001 - a callback raised, or its loop closed just now
@@ -119,7 +122,7 @@ class LoopFuture(pykka.Future[T]):
 
     def __await__(self) -> Generator[Any, None, T]:
         """Suspend the awaiting task until the outcome is there; cancelling it does not settle the future."""
-        if self._done:
+        if self.is_settled:
             return self._outcome_now()
         if self._get_hook is not None:
             return asyncio.to_thread(self.get).__await__()
@@ -169,11 +172,11 @@ class LoopFuture(pykka.Future[T]):
             BaseException: the error it was settled with.
         """
         if self._get_hook is not None:
-            if not self._done:  # the value is kept, as in Pykka
+            if not self.is_settled:  # the value is kept, as in Pykka
                 refuse_blocking("get()", "await the future")
                 self.settle(self._get_hook(timeout))
             return cast("T", self._value)
-        if not self._done:
+        if not self.is_settled:
             refuse_blocking("get()", "await the future")
             if self._home is not None:
                 self._home.refuse_wait()
@@ -212,7 +215,7 @@ class LoopFuture(pykka.Future[T]):
 
     def set_get_hook(self, func: Callable[[float | None], T]) -> None:
         """Let ``func(timeout)`` produce the value when it is asked for, in a thread of the asker's."""
-        if self._done:
+        if self.is_settled:
             raise queue.Full
         self._get_hook = func
 

@@ -150,6 +150,15 @@ class LoopInbox:
                     actor._turn_failed(item, error)
         return count
 
+    def run_one(self, message: Any) -> None:
+        """Handle an ordinary message that never was in here. On an open and empty inbox; called by the runtime only."""
+        actor = self.actor
+        assert actor is not None
+        try:
+            actor.on_receive(message)
+        except BaseException as error:  # noqa: BLE001 - see _turn_failed: this is the guard
+            actor._turn_failed(message, error)
+
     def close(self) -> list[Any]:
         """Take what is left, control first; nothing enters any more."""
         self.closed = True

@@ -37,22 +37,24 @@ class LoopActorRef(ActorRef[A]):
                 to the actor class's `on_undelivered` instead.
         """
         inbox = self.actor_inbox
+        runtime, normal = inbox.runtime, inbox.normal
         kind = SPECIAL.get(message.__class__)
-        if kind is None:
-            # The hot path: an ordinary message, told on the loop, to a living actor with room.
-            runtime = inbox.runtime
-            if get_ident() == runtime.thread_ident and not inbox.closed and len(inbox.normal) < inbox.limit:
-                inbox.normal.append(message)
-                if not inbox.scheduled:
-                    runtime.make_ready(inbox)
-            else:
-                inbox.post(message, control=False, unbounded=False)
-        elif kind == CONTROL:
-            inbox.post(message, control=True, unbounded=True)
-        elif kind == ABORT:
-            inbox.post(Envelope(message), control=True, unbounded=True)
+        if kind is not None:
+            self._tell_special(kind, message)
+        elif get_ident() == runtime.thread_ident and not inbox.closed and len(normal) < inbox.limit:  # the hot path
+            normal.append(message)
+            if not inbox.scheduled:
+                runtime.make_ready(inbox)
         else:
-            inbox.post(Envelope(message), control=False, unbounded=message.__class__ is ActorStop)
+            inbox.post(message, control=False, unbounded=False)
+
+    def _tell_special(self, kind: int, message: Any) -> None:
+        if kind == CONTROL:
+            self.actor_inbox.post(message, control=True, unbounded=True)
+        elif kind == ABORT:
+            self.actor_inbox.post(Envelope(message), control=True, unbounded=True)
+        else:
+            self.actor_inbox.post(Envelope(message), control=False, unbounded=message.__class__ is ActorStop)
 
     def ask(self, message: Any, *, block: bool = True, timeout: float | None = None) -> Any:
         """Send a message and wait for the answer, or get a `LoopFuture` of it (``block=False``).

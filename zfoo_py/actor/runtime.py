@@ -12,6 +12,7 @@ from loguru import logger
 from pykka import ActorDeadError
 
 from zfoo_py.actor.inbox import ends
+from zfoo_py.actor.messages import SPECIAL
 from zfoo_py.actor.turn_watch import Pace
 from zfoo_py.errors import ForkedError, InboxFullError
 
@@ -89,6 +90,7 @@ class Runtime:
         self.thread_ident = get_ident()
         self.pace = Pace(self.thread_ident)
         self.in_turn = False
+        self._is_draining = False
         self.actors: set[LoopActor] = set()
         self.undelivered = 0
         self.turn_failures = 0
@@ -171,13 +173,17 @@ class Runtime:
         if self.in_turn:
             ref.tell(message)
             return
-        self.in_turn = True  # a refusal is nobody's exception here
-        self._wake_scheduled = True  # `drain` below is the wake-up
-        try:
-            ref.tell(message)
-        finally:
-            self.in_turn = False
-            self.drain()
+        inbox = ref.actor_inbox
+        if inbox.scheduled or inbox.closed or message.__class__ in SPECIAL:
+            self.in_turn = True  # a refusal is nobody's exception here
+            self._wake_scheduled = True  # `drain` below is the wake-up
+            try:
+                ref.tell(message)
+            finally:
+                self.in_turn = False
+                self.drain()
+        else:
+            self.drain(inbox, message)
 
     def call_later(self, delay_s: float, ref: LoopActorRef[Any] | CoreRef, message: Any) -> TimerHandle:
         """Deliver a message after ``delay_s`` seconds. The loop holds the ref until then, or until cancelled."""
@@ -193,8 +199,8 @@ class Runtime:
         if self._told >= BATCH_MESSAGES and not self.in_turn:
             self.drain()
 
-    def tell_at_once(self, ref: LoopActorRef[Any] | CoreRef, message: Any) -> None:
-        """Tell and run at once, without a wake-up: it would cost the loop one more look at its sockets.
+    def tell_at_once(self, ref: CoreRef, message: Any) -> None:
+        """Tell an ordinary message and run at once; a wake-up would cost the loop one more look at its sockets.
 
         For a coroutine while it `is_quiet`. Outside of a turn, on the loop's thread.
 
@@ -202,28 +208,40 @@ class Runtime:
             ActorDeadError, InboxFullError: as `LoopActorRef.tell`.
         """
         self.is_quiet = False
-        self._wake_scheduled = True  # `drain` below is the wake-up
-        try:
-            ref.tell(message)
-        finally:
-            self.drain()
+        inbox = ref.actor_inbox
+        if inbox.scheduled or inbox.closed:
+            self._wake_scheduled = True  # `drain` below is the wake-up
+            try:
+                ref.tell(message)
+            finally:
+                self.drain()
+        else:
+            self.drain(inbox, message)
 
-    def drain(self) -> None:
-        """Run every ready actor until nothing is left (bounded), then flush what they gathered."""
+    def drain(self, inbox: LoopInbox | None = None, message: Any = None) -> None:
+        """Run every ready actor until nothing is left (bounded), then flush what they gathered.
+
+        Args:
+            inbox: an open and empty one, whose actor has its turn with ``message`` first.
+            message: an ordinary one.
+        """
         self._told = 0
         ready, flushes = self._ready, self._flushes
-        if not ready and not flushes:  # a batch of receivers has drained before the wake-up that it had asked for
-            self._wake_scheduled = False
+        is_within = self._is_draining  # receivers that a flush has started ask, or have answered
+        if inbox is None and not ready and not flushes:  # a batch has drained before the wake-up that it had asked for
+            self._wake_scheduled = is_within
             return
         self._wake_scheduled = True  # whatever gets ready meanwhile is handled below
         pace = self.pace
-        is_within = pace.since_s  # of a receiver that asks
+        began_s = pace.since_s  # of a receiver that asks
         pace.since_s = perf_counter()
         outer = getattr(Runtime._spawning, "runtime", None)
         Runtime._spawning.runtime = self
-        self.in_turn = True
+        self._is_draining = self.in_turn = True
         turns = 0
         try:
+            if inbox is not None:
+                inbox.run_one(message)
             while (ready or flushes) and turns < MAX_TURNS_PER_WAKE:
                 while ready and turns < MAX_TURNS_PER_WAKE:
                     inbox = ready.popleft()
@@ -234,18 +252,22 @@ class Runtime:
                         ready.append(inbox)
                     else:
                         inbox.scheduled = False
-                for _ in range(len(flushes)):  # what a flush registers comes after the turns it caused
+                gathered = len(flushes)  # what a flush registers comes after the turns it caused
+                while gathered and flushes:
+                    gathered -= 1
                     turns += 1
                     self._flush(flushes.popleft())
         finally:
+            self._is_draining = is_within
             self.in_turn = False
             Runtime._spawning.runtime = outer
             pace.end()
-            if is_within:
+            if began_s:
                 pace.begin()
-            self._wake_scheduled = bool(ready or flushes)
-            if self._wake_scheduled:
-                self.loop.call_soon(self.drain)
+            if not is_within:
+                self._wake_scheduled = bool(ready or flushes)
+                if self._wake_scheduled:
+                    self.loop.call_soon(self.drain)
 
     def _flush(self, flush: Callable[[], object]) -> None:
         try:

@@ -41,12 +41,10 @@ class Pending:
     def __len__(self) -> int:
         return len(self._even) + len(self._odd)
 
-    def is_full(self) -> bool:
-        """Return whether the limit is reached."""
-        return len(self._even) + len(self._odd) >= self.limit
-
     def add(self, outbound: Outbound) -> int:
-        """Keep an ask and return its new signal id."""
+        """Keep an ask and return its new signal id; 0 if the limit is reached."""
+        if len(self._even) + len(self._odd) >= self.limit:
+            return 0
         call = outbound.call
         if call.is_default_timeout:
             signal_id = self._last_even + 2

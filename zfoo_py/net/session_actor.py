@@ -257,18 +257,18 @@ class SessionActor(LoopActor):
         if remaining_s <= 0.0:
             failures.fail(call, failures.timed_out(outbound, self.session, written=False))
             return
-        pending = self._pending
-        if pending.is_full():
-            failures.fail(call, failures.too_many_pending(outbound, self.session, pending.limit))
-            return
         if len(call.head) > self._max_head_bytes:
             failures.fail(call, failures.too_large(outbound, self.session, self._max_head_bytes))
             return
+        pending = self._pending
         signal_id = pending.add(outbound)
+        if not signal_id:
+            failures.fail(call, failures.too_many_pending(outbound, self.session, pending.limit))
+            return
         client, lane = (CLIENT_KEYLESS, NO_LANE) if outbound.lane is None else (CLIENT_KEYED, outbound.lane)
         answer = call.answer
-        answer.carrier, answer.signal_id = self.actor_ref, signal_id
-        if answer.done():  # cancelled; by another thread, perhaps just now
+        answer.carrier, answer.signal_id = self.session.ref, signal_id
+        if answer.is_settled:  # cancelled; by another thread, perhaps just now
             pending.take(signal_id)
             return
         remaining_ms, sent_ms = int(remaining_s * 1000.0) + 1, timestamp_ms(now_s - self._began_s)
@@ -276,7 +276,8 @@ class SessionActor(LoopActor):
             frame = self._codec.chained_ask_frame(call.head, signal_id, client, lane, remaining_ms, call.chain, sent_ms)
         else:
             frame = self._codec.ask_frame(call.head, signal_id, client, lane, remaining_ms, sent_ms)
-        self._timers.expire_at(call.deadline_s)
+        if call.deadline_s < self._timers.expires_at_s:
+            self._timers.expire_at(call.deadline_s)
         if self.outbox.has_room():
             self.outbox.write(frame)
         else:

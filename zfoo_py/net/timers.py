@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from zfoo_py.net.messages import CountersDue, Expire, HeartbeatDue, HelloLate, PausedLong
@@ -16,32 +17,37 @@ COUNTERS_EVERY_S = 1.0
 
 
 class SessionTimers:
-    """Owned by one session actor; each kind is armed at most once."""
+    """Owned by one session actor; each kind is armed at most once.
 
-    __slots__ = ("_beat", "_counters", "_expiry", "_expiry_at_s", "_pause", "_ref", "_runtime")
+    Attributes:
+        expires_at_s: when Expire is due; infinite if it is not.
+    """
+
+    __slots__ = ("_beat", "_counters", "_expiry", "_pause", "_ref", "_runtime", "expires_at_s")
 
     def __init__(self, runtime: Runtime, ref: LoopActorRef[Any]) -> None:
         self._runtime = runtime
         self._ref = ref
         self._expiry: TimerHandle | None = None
-        self._expiry_at_s = 0.0
+        self.expires_at_s = math.inf
         self._beat: TimerHandle | None = None
         self._counters: TimerHandle | None = None
         self._pause: TimerHandle | None = None
 
     def expire_at(self, deadline_s: float) -> None:
         """See to it that Expire comes at this deadline, if none is due before."""
+        if self.expires_at_s <= deadline_s:
+            return
         if self._expiry is not None:
-            if self._expiry_at_s <= deadline_s:
-                return
             self._expiry.cancel()
-        self._expiry_at_s = deadline_s
+        self.expires_at_s = deadline_s
         delay_s = max(0.0, deadline_s - self._runtime.time())
         self._expiry = self._runtime.call_later(delay_s, self._ref, Expire())
 
     def expired(self) -> None:
         """Take note that Expire has come."""
         self._expiry = None
+        self.expires_at_s = math.inf
 
     def hello_within(self, seconds: float) -> None:
         """Let HelloLate come in so many seconds, until the first `beat_in`."""
@@ -79,3 +85,4 @@ class SessionTimers:
             if timer is not None:
                 timer.cancel()
         self._expiry = self._beat = self._counters = self._pause = None
+        self.expires_at_s = math.inf

@@ -104,7 +104,7 @@ class Answer(AskFuture[T]):
             RuntimeError: it is not there yet.
             CallError: the ask failed.
         """
-        if not self._done:
+        if not self.is_settled:
             msg = "the answer is not there yet: await it, or use when_complete"
             raise RuntimeError(msg)
         if self._error is not None:

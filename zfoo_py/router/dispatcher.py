@@ -5,15 +5,11 @@ from __future__ import annotations
 import asyncio
 import math
 import threading
-import traceback
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from loguru import logger
-
-from zfoo_py.actor import Abort, ActorDeadError, LoopFuture
-from zfoo_py.errors import AlreadyAnsweredError, InboxFullError, ZfooError
-from zfoo_py.events import ReceiverFailed
+from zfoo_py.actor import LoopFuture
+from zfoo_py.errors import ZfooError
 from zfoo_py.log import rate_limited
 from zfoo_py.net.messages import Finished, Reply
 from zfoo_py.protocol.attachment import CLIENT_KEYED, NoAnswerAttachment, SignalAttachment
@@ -29,6 +25,7 @@ from zfoo_py.router.drivers import Drivers
 from zfoo_py.router.held_back import HeldBack
 from zfoo_py.router.hooks import Hooks
 from zfoo_py.router.lanes import Lanes, lane_of_session
+from zfoo_py.router.replies import Replies
 from zfoo_py.router.shedding import Drainage
 from zfoo_py.router.unserved import Unserved
 from zfoo_py.router.worker_actor import HeldBackError, TooLateError, WorkQueue
@@ -90,13 +87,14 @@ class Dispatcher:
         self._codec = codec
         self._receivers = dict(receivers)
         self._limits = limits
-        self._events = events
         self._lane_of = lane_of
         self._hooks = Hooks(interceptors)
-        self._send_tracebacks = send_tracebacks
-        self._once = threading.Lock()  # explicit answers, and asks in receivers, come from any thread
+        self.has_interceptors = bool(interceptors)
+        once = threading.Lock()  # explicit answers, and asks in receivers, come from any thread
+        self._replies = Replies(codec, events, once, send_tracebacks=send_tracebacks)
+        self.answer = self._replies.answer
         # Ids alone do not tell nodes apart: two may have one id by mistake, and a node has it again when it comes back.
-        self._cycles = Cycles(f"{node_id}:{uuid.uuid4().hex[:8]}", self._once)
+        self._cycles = Cycles(f"{node_id}:{uuid.uuid4().hex[:8]}", once)
         self.chain_within = self._cycles.chain_within
         self._lanes: Lanes[Call] = Lanes()
         self._begun = Begun()
@@ -127,9 +125,17 @@ class Dispatcher:
         self.expired = 0
         self.cancelled = 0
         self.refused = 0
-        self.receiver_failures = 0
-        self.unsent_answers = 0
         self._idle_waiters: list[LoopFuture[None]] = []
+
+    @property
+    def receiver_failures(self) -> int:
+        """Receivers that raised."""
+        return self._replies.receiver_failures
+
+    @property
+    def unsent_answers(self) -> int:
+        """Answers for sessions that were gone."""
+        return self._replies.unsent
 
     def threads_at_work(self) -> int:
         """Return how many threads are in a receiver, or on their way to their end."""
@@ -202,7 +208,8 @@ class Dispatcher:
         self.in_work += 1
         self._queued += 1
         self._ready.append(call)
-        self._wake_soon()
+        if not self._wake_scheduled:
+            self._wake_soon()
 
     def _wake_soon(self) -> None:
         if not self._wake_scheduled:
@@ -217,12 +224,19 @@ class Dispatcher:
         # Blocking receivers at the head need no driver: they go to the workers from here, in one batch.
         while ready and not ready[0].receiver.is_async:
             self._admit(ready.popleft())
-        self._drivers.wake()
+        runtime = self._runtime
+        in_turn, runtime.in_turn = runtime.in_turn, False  # receivers that start here are no turn of an actor
+        try:
+            have_run = self._drivers.wake()
+        finally:
+            runtime.in_turn = in_turn
+        if have_run:
+            self._batch_done()
 
     def _refuse(self, session: Session, signal_id: int, error: Error) -> None:
         self.refused += 1
         if signal_id:
-            self._tell(session, Reply(signal_id, self._codec.encode(error), finishes=False))
+            self._replies.tell(session, Reply(signal_id, self._codec.encode(error), finishes=False))
 
     # --- lanes
 
@@ -234,7 +248,7 @@ class Dispatcher:
             return False
         if (
             lane is not None
-            and self._lanes
+            and self._lanes.held
             and not (call.holds_lane or receiver.reentrant)
             and (holders := self._lanes.holders(lane))
         ):
@@ -243,11 +257,11 @@ class Dispatcher:
         if call.deadline_s <= self.time():
             self._too_late(call)
             return False
-        if self._hooks and session is not None:
+        if self.has_interceptors and session is not None:
             try:
                 self._hooks.before_receive(session, call.packet)
             except BaseException as error:  # noqa: BLE001 - a hook of the user's: the ask gets it, whatever it is
-                self._receiver_failed(call, error)
+                self._replies.failed(call, error)
                 self._end(call)
                 return False
         if receiver.is_async:
@@ -278,7 +292,7 @@ class Dispatcher:
     def _lane_was_held(self, call: Call) -> None:
         for late in self._lanes.drop(lambda waiting: waiting is call):
             self.expired += 1
-            self._refuse_call(late, refusals.expired_in_lane(self._lanes.holders(late.lane or 0)))
+            self._replies.refuse(late, refusals.expired_in_lane(self._lanes.holders(late.lane or 0)))
             self._end(late)
 
     def _to_worker(self, call: Call) -> None:
@@ -294,7 +308,7 @@ class Dispatcher:
 
     def _refuse_and_end(self, call: Call, error: Error) -> None:
         self.refused += 1
-        self._refuse_call(call, error)
+        self._replies.refuse(call, error)
         self._end(call)
 
     def _too_late(self, call: Call) -> None:
@@ -302,7 +316,7 @@ class Dispatcher:
             self.cancelled += 1
         else:
             self.expired += 1
-            self._refuse_call(call, refusals.expired())
+            self._replies.refuse(call, refusals.expired())
         self._end(call)
 
     def _suspended(self, call: Call, task: asyncio.Task[None]) -> None:
@@ -320,20 +334,23 @@ class Dispatcher:
     def _work_ended(self, call: Call, value: Any, error: BaseException | None) -> None:
         self._begun.remove(call)
         if error.__class__ is TooLateError:
-            if self._hooks and call.session is not None:
-                self._hooks.after_receive(call.session, call.packet, error)
+            self._run_after_hooks(call, error)
             self._too_late(call)
             return
         if error.__class__ is HeldBackError and call.session is not None:
-            self._hooks.after_receive(call.session, call.packet, error)
+            self._run_after_hooks(call, error)
             self._held_back.hold(call, call.session)
             return
         self.cancelled += call.is_cancelled and not isinstance(error, asyncio.CancelledError)  # counted below
         self._call_ended(call, value, error)
 
-    def _call_ended(self, call: Call, value: Any, error: BaseException | None) -> None:
-        if self._hooks and call.session is not None:
+    def _run_after_hooks(self, call: Call, error: BaseException | None) -> None:
+        if call.session is not None:
             self._hooks.after_receive(call.session, call.packet, error)
+
+    def _call_ended(self, call: Call, value: Any, error: BaseException | None) -> None:
+        if self.has_interceptors:
+            self._run_after_hooks(call, error)
         if call.outcome is not None:
             if error is not None and not isinstance(error, Exception):  # nobody else's task may end by it
                 error = ZfooError(f"{call.receiver.where} raised {error!r}")
@@ -342,52 +359,40 @@ class Dispatcher:
             if call.is_cancelled and isinstance(error, asyncio.CancelledError):
                 self.cancelled += 1
             else:
-                self._receiver_failed(call, error)
+                self._replies.failed(call, error)
         elif value is not None:
             if call.signal_id and not call.answered:
                 self._answer_and_end(call, value)
                 return
             if call.answered:
-                self._answered_twice(call)
+                self._replies.answered_twice(call)
         elif call.signal_id and not call.answered and not call.receiver.wants_call and not call.receiver.declares_none:
-            self._refuse_call(call, refusals.no_answer(call.receiver.where))
+            self._replies.refuse(call, refusals.no_answer(call.receiver.where))
         self._end(call)
-
-    def _answered_twice(self, call: Call) -> None:
-        self._receiver_failed(call, ZfooError(f"{call.receiver.where} answered and returned a packet as well"))
 
     def _answer_and_end(self, call: Call, value: Any) -> None:
         try:
             head = self._codec.encode(value)
         except Exception as error:  # noqa: BLE001 - whatever a receiver returned, the asker hears of it
-            self._receiver_failed(call, error)
+            self._replies.failed(call, error)
             self._end(call)
             return
         if not call.receiver.wants_call:
             call.answered = True
-        elif not self._claim(call):  # another thread of its has answered just now
-            self._answered_twice(call)
+        elif not self._replies.claim(call):  # another thread of its has answered just now
+            self._replies.answered_twice(call)
             self._end(call)
             return
         assert call.session is not None
         self._leave(call)
-        self._tell(call.session, Reply(call.signal_id, head, finishes=True))
+        self._replies.tell(call.session, Reply(call.signal_id, head, finishes=True))
         if len(head) >= LONG_ANSWER_BYTES and not self._runtime.in_turn:
             self._runtime.drain()
 
     def _end(self, call: Call) -> None:
         self._leave(call)
         if call.session is not None:
-            self._tell(call.session, Finished())
-
-    def _tell(self, session: Session, message: Reply | Finished) -> None:
-        try:
-            session.ref.tell(message)
-        except ActorDeadError:  # the asker is gone, and nobody waits for it any more
-            self.unsent_answers += 1
-        except InboxFullError:  # its count of packets in work would never come down again: better no session
-            self.unsent_answers += 1
-            session.ref.tell(Abort("its inbox is full"))
+            self._replies.tell(call.session, Finished())
 
     def _leave(self, call: Call) -> None:
         """Take a call out of work and out of its lanes; whoever waited for that is ready now."""
@@ -417,51 +422,6 @@ class Dispatcher:
             waiters, self._idle_waiters = self._idle_waiters, []
             for waiter in waiters:
                 waiter.settle()
-
-    def _receiver_failed(self, call: Call, error: BaseException) -> None:
-        self.receiver_failures += 1
-        name, kind, said = type(call.packet).__name__, type(error).__name__, refusals.said_by(error)
-        logger.opt(exception=error).error("{} raised while handling {}", call.receiver.where, name)
-        if call.outcome is not None:
-            call.outcome.settle(error=error)
-        elif call.signal_id and not call.answered:
-            trace = "".join(traceback.format_exception(error)) if self._send_tracebacks else ""
-            self._refuse_call(call, refusals.raised(error, trace))
-        if self._events.wants(ReceiverFailed):
-            sid = call.session.sid if call.session is not None else 0
-            self._events.publish(ReceiverFailed(call.receiver.where, name, sid, kind, said))
-
-    def _refuse_call(self, call: Call, error: Error) -> None:
-        if call.outcome is not None:
-            call.outcome.settle(error=ZfooError(error.message))
-        elif call.signal_id and call.session is not None and self._claim(call):
-            self._tell(call.session, Reply(call.signal_id, self._codec.encode(error), finishes=False))
-
-    def _claim(self, call: Call) -> bool:
-        """Take the right to answer a call; False if somebody has. From any thread."""
-        with self._once:
-            if call.answered:
-                return False
-            call.answered = True
-            return True
-
-    def answer(self, call: Call, packet: Packet) -> None:
-        """Send the explicit answer of a call; used by `Call.answer`, from any thread.
-
-        Raises:
-            AlreadyAnsweredError: it has been answered.
-            EncodeError, UnmappedPacketError: the packet cannot be sent; the ask can still be answered.
-        """
-        signal_id = call.signal_id  # 0 from one moment to the next, if it is cancelled
-        if not call.answered:
-            if not signal_id or call.session is None:
-                return
-            head = self._codec.encode(packet)
-            if self._claim(call):
-                self._tell(call.session, Reply(signal_id, head, finishes=False))
-                return
-        msg = f"{call.receiver.where} answered {type(call.packet).__name__} twice: an ask has one answer"
-        raise AlreadyAnsweredError(msg)
 
     # --- the end
 
@@ -497,4 +457,4 @@ class Dispatcher:
         if call.outcome is not None:
             call.outcome.settle(error=ZfooError(f"{call.receiver.where} did not run: the node has stopped"))
         else:
-            self._refuse_call(call, refusals.stopped())
+            self._replies.refuse(call, refusals.stopped())

@@ -37,13 +37,10 @@ class Interceptor(Protocol):
 
 
 class Hooks:
-    """The interceptors of one node. Without any it is false, and nothing of it is called."""
+    """The interceptors of one node."""
 
     def __init__(self, interceptors: Sequence[Interceptor]) -> None:
         self._all = tuple(interceptors)
-
-    def __bool__(self) -> bool:
-        return bool(self._all)
 
     def before_ask(self, packet: Packet, key: object, answer: Any) -> None:
         """Run the hooks before an ask, and see to those after it. On the asking thread. Raises what a hook raises."""

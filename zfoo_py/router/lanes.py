@@ -89,34 +89,34 @@ class Lanes(Generic[W]):
     Every method is O(1), `release` O(holders) (one, unless receivers are reentrant), unless it says otherwise.
     """
 
-    __slots__ = ("_held",)
+    __slots__ = ("held",)
 
     def __init__(self) -> None:
-        self._held: dict[int, _Held[W]] = {}
+        self.held: dict[int, _Held[W]] = {}  # no one else changes it; most of the time it is empty
 
     def __len__(self) -> int:
-        return len(self._held)
+        return len(self.held)
 
     def holders(self, lane: int) -> list[W]:
         """Return those that hold a lane; empty if it is free."""
-        held = self._held.get(lane)
+        held = self.held.get(lane)
         return held.holders if held is not None else []
 
     def wait(self, lane: int, work: W) -> None:
         """Queue the work behind a held lane."""
-        self._held[lane].waiting.append(work)
+        self.held[lane].waiting.append(work)
 
     def hold(self, lane: int, work: W) -> None:
         """Close the lane's gate until `release`; a second holder keeps it closed longer."""
-        held = self._held.get(lane)
+        held = self.held.get(lane)
         if held is None:
-            self._held[lane] = _Held(work)
+            self.held[lane] = _Held(work)
         else:
             held.holders.append(work)
 
     def release(self, lane: int, work: W) -> W | None:
         """Let go of a lane; returns what waited longest, if nobody else holds it: the lane is held for that now."""
-        held = self._held[lane]
+        held = self.held[lane]
         held.holders.remove(work)
         if held.holders:
             return None
@@ -124,13 +124,13 @@ class Lanes(Generic[W]):
             following = held.waiting.popleft()
             held.holders.append(following)
             return following
-        del self._held[lane]
+        del self.held[lane]
         return None
 
     def drop(self, is_meant: Callable[[W], bool]) -> list[W]:
         """Remove and return what waits and is meant. O(all that waits)."""
         dropped: list[W] = []
-        for held in self._held.values():
+        for held in self.held.values():
             if any(map(is_meant, held.waiting)):
                 dropped += filter(is_meant, held.waiting)
                 held.waiting = deque(work for work in held.waiting if not is_meant(work))
@@ -138,16 +138,16 @@ class Lanes(Generic[W]):
 
     def waiting(self, lane: int) -> int:
         """Return how many wait behind a lane."""
-        held = self._held.get(lane)
+        held = self.held.get(lane)
         return len(held.waiting) if held is not None else 0
 
     def longest(self) -> int:
         """Return how many wait behind the lane with the most. O(held lanes)."""
-        return max((len(held.waiting) for held in self._held.values()), default=0)
+        return max((len(held.waiting) for held in self.held.values()), default=0)
 
     def take_waiting(self) -> list[W]:
         """Remove and return all that waits, for the end of the node. O(n)."""
-        waiting = [work for held in self._held.values() for work in held.waiting]
-        for held in self._held.values():
+        waiting = [work for held in self.held.values() for work in held.waiting]
+        for held in self.held.values():
             held.waiting.clear()
         return waiting

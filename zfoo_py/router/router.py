@@ -124,7 +124,7 @@ class Router(Dispatcher):
             timeout_s=given_s,
             chain=chain,
         )
-        if self._hooks:
+        if self.has_interceptors:
             self.intercept_ask(packet, key, future)
         lane = self._lane_of(key) if key is not None else None
         try:
@@ -228,8 +228,3 @@ class Router(Dispatcher):
     def intercept_ask(self, packet: Packet, key: object, future: Answer[Any]) -> None:
         """Run the hooks around an ask."""
         self._hooks.before_ask(packet, key, future)
-
-    @property
-    def has_interceptors(self) -> bool:
-        """Whether asks must go through `intercept_ask`."""
-        return bool(self._hooks)
