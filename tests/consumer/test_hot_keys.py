@@ -31,14 +31,15 @@ def test_counts_are_bounded_and_never_too_low(stream, counters):
 
 
 @given(streams, st.integers(1, 8), st.integers(0, 300))
-def test_fading_keeps_the_order_of_those_who_stay_and_the_bound(stream, counters, fade_at):
+def test_fading_halves_the_counts_and_keeps_the_bound(stream, counters, fade_at):
     hot = HotKeys(counters)
     for at, key in enumerate(stream):
         if at == fade_at:
-            before = [one.key for one in hot.top(counters)]
+            before = dict(hot._count)
             hot.fade()
-            after = [one.key for one in hot.top(counters)]
-            assert [key for key in before if key in after] == after
+            assert hot._count == {key: count // 2 for key, count in before.items() if count > 1}
+            after = [hot._count[one.key] for one in hot.top(counters)]
+            assert after == sorted(hot._count.values(), reverse=True)
         hot.offer(key)
         assert len(hot) <= counters
         assert sum(hot._count.values()) >= 1
