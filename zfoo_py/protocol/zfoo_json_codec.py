@@ -71,6 +71,10 @@ class ZfooJsonCodec:
             number = self.table.binding(type(packet)).protocol_id
         return f"{number}\n{self._text(packet)}".encode("utf-8", SURROGATES)
 
+    def ask(self, head: bytes, signal_id: int, client: int, lane: int) -> bytes:
+        """Return the message of an encoded packet and a SignalAttachment. O(size)."""
+        return self.finish(head, SignalAttachment(client, signal_id, lane))
+
     def finish(self, head: bytes, attachment: Attachment | None = None) -> bytes:
         """Return the message of an encoded packet. O(size)."""
         number, _, packet = head.partition(b"\n")
