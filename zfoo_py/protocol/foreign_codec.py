@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from zfoo_py.errors import EncodeError, PacketError
 from zfoo_py.protocol.attachment import Attachment, NoAnswerAttachment
 from zfoo_py.protocol.framing import frame
 
@@ -56,8 +57,12 @@ class ForeignCodec:
             EncodeError: the peer's codec cannot carry it.
         """
         if self._last[0] is not head:
-            _, packet, _ = self._default.decode(head + b"\xc0\xc0")
-            self._last = (head, self.messages.encode(packet))
+            binding, packet, _ = self._default.decode(head + b"\xc0\xc0")
+            try:
+                self._last = (head, self.messages.encode(packet))
+            except PacketError as error:  # its class has a field that Java does not have
+                name = binding.packet_class.__name__
+                raise EncodeError(str(error), packet=name, module=binding.module.name) from error
         return self._last[1]
 
     def ask_frame(self, head: bytes, signal_id: int, client: int, lane: int, *_deadline: int) -> bytes:

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
+from zfoo_py.errors import PacketError
 from zfoo_py.protocol.coercion import MismatchError
-from zfoo_py.protocol.field_types import FieldType
+from zfoo_py.protocol.field_types import Fields, FieldType
 
-__all__ = ["KEYED", "MAPS", "PYTHON_TYPE", "SETS", "WIDTHS", "Code", "indented", "limit_of", "too_many", "width_of"]
+__all__ = [
+    "KEYED",
+    "MAPS",
+    "PYTHON_TYPE",
+    "SETS",
+    "WIDTHS",
+    "Code",
+    "all_types",
+    "for_java",
+    "indented",
+    "limit_of",
+    "too_many",
+    "width_of",
+]
 
 # Kind → name of its type, where they differ.
 PYTHON_TYPE: Final = {"series": "tuple", "map": "FrozenMap"}
@@ -57,6 +71,29 @@ class Code:
 def indented(lines: Iterable[str]) -> list[str]:
     """Return lines a level deeper."""
     return [f"    {line}" for line in lines]
+
+
+def for_java(packet_class: type[Any], fields: Fields) -> dict[str, FieldType]:
+    """Return the fields that Java peers know, in the order of declaration.
+
+    Raises:
+        PacketError: one of them is of a type that Java zfoo does not have.
+    """
+    known = {field: kind for field, kind in fields.items() if kind.wire is None or kind.wire.java}
+    for field, kind in known.items():
+        if any(item.kind == "tuple" for item in all_types(kind)):
+            raise PacketError(
+                f"{packet_class.__qualname__}.{field} is {kind.text}, which Java zfoo does not have: "
+                f"use tuple[T, ...] or a packet"
+            )
+    return known
+
+
+def all_types(kind: FieldType) -> Iterator[FieldType]:
+    """Yield a type and those in it."""
+    yield kind
+    for item in kind.items:
+        yield from all_types(item)
 
 
 def width_of(kind: FieldType) -> str:

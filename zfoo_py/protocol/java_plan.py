@@ -6,13 +6,12 @@ it stands: written as 0, false, empty or one 0 byte, and read back as such (a pa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
-from zfoo_py.errors import PacketError
 from zfoo_py.protocol.field_types import Fields, FieldType
 from zfoo_py.protocol.java_careful import CarefulWriter, careful_object
-from zfoo_py.protocol.java_code import KEYED
+from zfoo_py.protocol.java_code import KEYED, all_types, for_java
 from zfoo_py.protocol.java_reading import Read, memory_for, reader
 from zfoo_py.protocol.java_types import Wire, wire_name
 from zfoo_py.protocol.java_writing import writer
@@ -21,18 +20,15 @@ __all__ = ["JavaPlan", "JavaPlans", "java_fields", "memory_for"]
 
 
 def java_fields(packet_class: type[Any], fields: Fields) -> tuple[list[tuple[str, FieldType]], int]:
-    """Return the fields that Java peers know, in wire order, and how many of them are not compatible ones."""
+    """Return the fields that Java peers know, in wire order, and how many of them are not compatible ones.
+
+    Raises:
+        PacketError: as `for_java`.
+    """
     plain: list[tuple[str, str, FieldType]] = []
     compatible: list[tuple[int, str, FieldType]] = []
-    for field, kind in fields.items():
+    for field, kind in for_java(packet_class, fields).items():
         wire = kind.wire or Wire()
-        if not wire.java:
-            continue
-        if any(item.kind == "tuple" for item in _all_types(kind)):
-            raise PacketError(
-                f"{packet_class.__qualname__}.{field} is {kind.text}, which Java zfoo does not have: "
-                f"use tuple[T, ...] or a packet"
-            )
         if wire.compatible is None:
             plain.append((wire.name or wire_name(field), field, kind))
         else:
@@ -99,10 +95,4 @@ class JavaPlans:
 
 
 def _is_charged(fields: list[tuple[str, FieldType]], plain: int) -> bool:
-    return plain < len(fields) or any(one.kind in KEYED for _, kind in fields for one in _all_types(kind))
-
-
-def _all_types(kind: FieldType) -> Iterable[FieldType]:
-    yield kind
-    for item in kind.items:
-        yield from _all_types(item)
+    return plain < len(fields) or any(one.kind in KEYED for _, kind in fields for one in all_types(kind))
