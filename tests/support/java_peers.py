@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from zfoo_py.protocol.common import Heartbeat
 from zfoo_py.protocol.framing import FrameParser, frame
 from zfoo_py.protocol.packet import PacketTable
 
@@ -67,8 +68,11 @@ class JavaPeer(asyncio.Protocol):
         self.transport.write(data)
 
     async def receive(self) -> Any:
-        """Return the next packet and attachment."""
-        return self.codec.decode(await self.body(), self.table)
+        """Return the next packet that is no heartbeat (a dialled peer gets one first), and its attachment."""
+        while True:
+            packet, attachment = self.codec.decode(await self.body(), self.table)
+            if type(packet) is not Heartbeat:
+                return packet, attachment
 
     async def body(self) -> bytes:
         """Return the next frame, without its length."""
