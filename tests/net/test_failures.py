@@ -26,6 +26,13 @@ FACTS = ("visits", "VisitAsk", PROVIDER, 1)
         (lambda o, s: failures.lost_in_flight(o, s, "cable"), errors.SessionClosedError, True, "cable"),
         (lambda o, s: failures.too_many_pending(o, s, 9), errors.BackpressureError, False, "9 asks are in flight"),
         (lambda o, s: failures.too_large(o, s, 9), errors.EncodeError, False, "at most 9"),
+        (lambda o, s: failures.java_error(o, Error(7, "mine"), s), errors.RemoteError, True, "error 7: mine"),
+        (
+            lambda o, s: failures.cannot_encode(o, errors.EncodeError("VisitAsk.who: no"), s),
+            errors.EncodeError,
+            False,
+            "VisitAsk.who: no (",
+        ),
     ],
 )
 def test_errors_of_asks(make, kind, may_have_run, text):
@@ -69,12 +76,15 @@ def test_sends_that_fail_tell_whoever_waits_and_the_node():
         full, large = session.make_send(VisitNote("a")), session.make_send(VisitNote("b"))
         failures.fail_send(full, failures.outbox_full(full, session.session))
         failures.fail_send(large, failures.send_too_large(large, session.session, 3))
+        odd = session.make_send(VisitNote("c"))
+        failures.fail_send(odd, failures.send_cannot_encode(odd, errors.EncodeError("no"), session.session))
+        assert isinstance(odd.sent.exception(), errors.EncodeError)
         assert isinstance(full.sent.exception(), errors.BackpressureError)
         assert isinstance(large.sent.exception(), errors.EncodeError)
-        for error in (full.sent.exception(), large.sent.exception()):
+        for error in (full.sent.exception(), large.sent.exception(), odd.sent.exception()):
             assert not error.may_have_run
             assert (error.module, error.packet, error.sid) == ("visits", "VisitNote", 1)
-        assert [names[:2] for names in world.undelivered] == [("VisitNote", "visits")] * 2
+        assert [names[:2] for names in world.undelivered] == [("VisitNote", "visits")] * 3
 
 
 def test_what_was_never_written_goes_to_who_picks_again_or_fails():

@@ -6,7 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zfoo_py.protocol.java_bytes import BYTES, INTS, SMALL, SURROGATES, UNZIGZAG, read_int, read_long, write_int
+from zfoo_py.protocol.java_bytes import (
+    BYTES,
+    INTS,
+    SMALL,
+    SURROGATES,
+    UNZIGZAG,
+    read_int,
+    read_long,
+    write_int,
+    write_long,
+)
 
 
 def read(data, reader):
@@ -15,7 +25,7 @@ def read(data, reader):
 
 @given(st.integers(-(1 << 63), (1 << 63) - 1), st.binary(max_size=3))
 def test_longs(number, rest):
-    data = write_int(number)
+    data = write_long(number)
     assert read(data + rest, read_long) == (number, len(data))
     assert len(data) <= 9
 
@@ -23,8 +33,26 @@ def test_longs(number, rest):
 @given(st.integers(-(1 << 31), (1 << 31) - 1), st.binary(max_size=3))
 def test_ints(number, rest):
     data = write_int(number)
+    assert write_long(number) == data
     assert read(data + rest, read_int) == (number, len(data))
     assert len(data) <= 5
+
+
+@pytest.mark.parametrize(("write", "bits"), [(write_int, 32), (write_long, 64)])
+def test_numbers_of_more_bits(write, bits):
+    for number in (1 << bits - 1, -(1 << bits - 1) - 1, 1 << 100, -(1 << 100)):
+        with pytest.raises(OverflowError):
+            write(number)
+
+
+@pytest.mark.parametrize("size", range(1, 10))
+def test_the_first_and_last_of_each_length(size):
+    most = 1 << (7 * size if size < 9 else 64)
+    for rest in (1 << 7 * (size - 1), most - 1, most - 2):
+        number = (rest >> 1) ^ -(rest & 1)
+        data = write_long(number)
+        assert len(data) == size
+        assert read(data, read_long) == (number, size)
 
 
 def test_the_tables():

@@ -16,6 +16,7 @@ from tests.support.java_packets import TABLE as WIRE_TABLE
 from tests.support.java_packets import WIRE, packet_of
 from zfoo_py.errors import DecodeError, EncodeError, PacketError
 from zfoo_py.protocol.frozen_map import FrozenMap
+from zfoo_py.protocol.java_bytes import write_int
 from zfoo_py.protocol.java_types import RANGES, Byte, Double, Float, Int, Long, Short, Wire
 from zfoo_py.protocol.msgpack_codec import MsgpackCodec
 from zfoo_py.protocol.packet import Packet, PacketTable, ProtocolModule
@@ -262,7 +263,7 @@ def test_memory_is_bounded_by_the_frame(kind, filling):
     made, table = declared([((kind, None), None, False)])
     head = encode(made(None), None, table)[:3]
     for count in (30_000, 60_000):
-        data = head + ZfooJavaCodec(table)._plans.of(made).write.__globals__["write_int"](count) + filling * count
+        data = head + write_int(count) + filling * count
         assert peak_of(data, table) < 80 * len(data) + (1 << 20)
 
 

@@ -7,6 +7,9 @@ import math
 import pytest
 
 from tests.support.java_packets import CLASSES, TABLE, WIRE, packet_as_read, packet_of
+from zfoo_py.errors import DecodeError
+from zfoo_py.protocol.attachment import CLIENT_CODES, MAX_SIGNAL_ID, SignalAttachment
+from zfoo_py.protocol.common import PairLong
 from zfoo_py.protocol.zfoo_java_codec import ZfooJavaCodec, decode, encode
 
 CODEC = ZfooJavaCodec(TABLE)
@@ -50,6 +53,29 @@ def test_attachments(entry):
     got, got_attachment = decode(message, TABLE)
     assert got == packet
     assert CODEC.encode(got_attachment).hex() == entry["attachmentHex"]
+
+
+@pytest.mark.parametrize("signal_id", [1, 63, 64, 1023, 1024, 123_456, MAX_SIGNAL_ID])
+@pytest.mark.parametrize("lane", [-1, 0, 1023, -1024, 1024, 0x7FFF_FFFF, -0x8000_0000])
+def test_an_ask_is_a_message_with_a_signal_attachment(signal_id, lane):
+    head = CODEC.encode(PairLong(1, 2))
+    for client in CLIENT_CODES:
+        attachment = SignalAttachment(client, signal_id, lane)
+        assert CODEC.ask(head, signal_id, client, lane) == CODEC.finish(head, attachment)
+        assert CODEC.decode_message(CODEC.finish(head, attachment))[2] == attachment
+
+
+@pytest.mark.parametrize("client", [-128, 0, 5, 127])
+def test_a_java_peer_tells_the_time(client):
+    """And its client code and signal id may be any."""
+    head = CODEC.encode(PairLong(1, 2))
+    for signal_id, timestamp in [(-1, 0), (-(1 << 31), 1_700_000_000_000), (0, -(1 << 63)), (5, (1 << 63) - 1)]:
+        attachment = SignalAttachment(client, signal_id, 7, timestamp)
+        message = CODEC.finish(head, attachment)
+        assert CODEC.decode_message(message)[2] == attachment
+        for size in range(len(head) + 1, len(message)):
+            with pytest.raises(DecodeError, match="ends within a value"):
+                CODEC.decode_message(message[:size])
 
 
 @pytest.mark.parametrize("entry", WIRE["crossDecode"], ids=ids(WIRE["crossDecode"]))

@@ -9,9 +9,10 @@ import pytest
 
 from tests.support.java_packets import CLASSES, DATA, TABLE, WIRE, annotation, packet_as_read, packet_of, python_name
 from zfoo_py.errors import DecodeError
+from zfoo_py.protocol.attachment import SignalAttachment
 from zfoo_py.protocol.java_types import Long
 from zfoo_py.protocol.packet import Packet, PacketTable, ProtocolModule
-from zfoo_py.protocol.zfoo_json_codec import decode, encode
+from zfoo_py.protocol.zfoo_json_codec import ZfooJsonCodec, decode, encode
 
 JSON = json.loads((DATA / "json_wire.json").read_text(encoding="utf-8"))
 TABLE_ = PacketTable()
@@ -64,6 +65,12 @@ def test_messages(entry):
             assert (getattr(got, field) or None) == (getattr(expected, field) or None)
     else:
         assert got == packet
+
+
+def test_an_ask_is_a_message_with_a_signal_attachment():
+    codec = ZfooJsonCodec(TABLE_)
+    head = codec.encode(HelloAsk(1, "a"))
+    assert codec.ask(head, 7, 1, -5) == codec.finish(head, SignalAttachment(1, 7, -5))
 
 
 @pytest.mark.parametrize("entry", JSON["inbound"], ids=range(len(JSON["inbound"])))

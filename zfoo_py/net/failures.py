@@ -26,15 +26,18 @@ if TYPE_CHECKING:
     from zfoo_py.protocol.packet import Packet
 
 __all__ = [
+    "cannot_encode",
     "fail",
     "fail_in_flight",
     "fail_send",
+    "java_error",
     "lost_in_flight",
     "outbox_full",
     "refuse",
     "refused",
     "return_outbound",
     "return_send",
+    "send_cannot_encode",
     "send_too_large",
     "timed_out",
     "too_large",
@@ -110,6 +113,12 @@ def _cycle(text: str, about: dict[str, Any]) -> AskCycleError:
     path = tuple(chain.split("\n")) if chain else ()
     msg = f"{about['packet']} waits for an ask that waits for it: {' → '.join(path)}: {holds}"
     return AskCycleError(msg, path=path, **about)
+
+
+def java_error(outbound: Outbound, error: Error, session: Session) -> RemoteError:
+    """Return the error of an ask that a Java peer answered with an Error packet; its code is the application's."""
+    message = bounded(error.message, MAX_MESSAGE_CHARS)
+    return RemoteError(error.code, message, **_about(outbound, session, may_have_run=True))
 
 
 def _peer(outbound: Outbound, session: Session) -> str:
@@ -190,6 +199,21 @@ def send_too_large(send: Send, session: Session, limit_bytes: int) -> EncodeErro
     """Return the error of a one-way packet that the peer would close the session for."""
     msg = _too_large(send.packet, len(send.head), session, limit_bytes)
     return EncodeError(msg, module=send.module, packet=send.packet, provider=send.provider, sid=session.sid)
+
+
+def cannot_encode(outbound: Outbound, error: EncodeError, session: Session) -> EncodeError:
+    """Return the error of an ask that the codec of a Java peer cannot carry."""
+    return EncodeError(_not_for_java(error, session), **_about(outbound, session, may_have_run=False))
+
+
+def send_cannot_encode(send: Send, error: EncodeError, session: Session) -> EncodeError:
+    """Return the error of a one-way packet that the codec of a Java peer cannot carry."""
+    msg = _not_for_java(error, session)
+    return EncodeError(msg, module=send.module, packet=send.packet, provider=send.provider, sid=session.sid)
+
+
+def _not_for_java(error: EncodeError, session: Session) -> str:
+    return f"{error} ({session.peer} is a Java peer; nothing was sent)"
 
 
 def _too_large(name: str, size_bytes: int, session: Session, limit_bytes: int) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from zfoo_py.errors import DecodeError, EncodeError, RemoteError
+from zfoo_py.errors import DecodeError, EncodeError
 from zfoo_py.net import failures
 from zfoo_py.net import messages as m
 from zfoo_py.net.handshake import WIRE_VERSION
@@ -27,7 +27,7 @@ from zfoo_py.protocol.attachment import (
 )
 from zfoo_py.protocol.common import Error, ErrorCode, Hello, Ping, Pong, zfoo_py_module
 from zfoo_py.protocol.common import Heartbeat as HeartbeatPacket
-from zfoo_py.protocol.raised import MAX_MESSAGE_CHARS, bounded
+from zfoo_py.protocol.raised import Raised
 from zfoo_py.protocol.registration import parse
 
 if TYPE_CHECKING:
@@ -202,9 +202,7 @@ class ForeignSessionActor(SessionActor):
             if outbound.call.expects in {None, Error}:
                 outbound.call.answer.settle(packet)
             else:
-                about = failures._about(outbound, self.session, may_have_run=True)
-                message = bounded(packet.message, MAX_MESSAGE_CHARS)
-                failures.fail(outbound.call, RemoteError(packet.code, message, **about))
+                failures.fail(outbound.call, failures.java_error(outbound, packet, self.session))
             self._close_when_idle()
         else:
             super()._answered(signal_id, packet)
@@ -215,7 +213,7 @@ class ForeignSessionActor(SessionActor):
         try:
             size = len(self._foreign.own(outbound.call.head))
         except EncodeError as error:
-            failures.fail(outbound.call, error)
+            failures.fail(outbound.call, failures.cannot_encode(outbound, error, self.session))
             return
         if size > self._max_head_bytes:
             failures.fail(outbound.call, failures.too_large(outbound, self.session, self._max_head_bytes))
@@ -226,7 +224,7 @@ class ForeignSessionActor(SessionActor):
         try:
             size = len(self._foreign.own(send.head))
         except EncodeError as error:
-            failures.fail_send(send, error)
+            failures.fail_send(send, failures.send_cannot_encode(send, error, self.session))
             return
         if size > self._max_head_bytes:
             failures.fail_send(send, failures.send_too_large(send, self.session, self._max_head_bytes))
@@ -245,14 +243,21 @@ class ForeignSessionActor(SessionActor):
         asked = self._asked.pop(signal_id, None)
         if asked is None or not self.session.is_up:
             return
+        if refusal := self._refusal(head):
+            self._env.warn(self.session.peer, f"an answer to {self.session.peer} was not sent: {refusal.message}")
+            head = self._codec.encode(refusal)
+        self.outbox.write(self._foreign.frame(head, _returned(asked)))
+
+    def _refusal(self, head: bytes) -> Error | None:
+        """Return what the peer is told instead of an answer that cannot be sent to it."""
         try:
             size = len(self._foreign.own(head))
-            error = "" if size <= self._max_head_bytes else f"the answer has {size} bytes, too many for a Java peer"
-        except EncodeError as refused:
-            error = str(refused)
-        if error:
-            head = self._codec.encode(Error(ErrorCode.ANSWER_TOO_LARGE, error))
-        self.outbox.write(self._foreign.frame(head, _returned(asked)))
+        except EncodeError as error:
+            return Error(ErrorCode.RECEIVER_RAISED, Raised(type(error).__name__, str(error)).text())
+        if size <= self._max_head_bytes:
+            return None
+        text = f"the answer has {size} bytes, and a Java peer takes at most {self._max_head_bytes}"
+        return Error(ErrorCode.ANSWER_TOO_LARGE, text)
 
     # --- life
 

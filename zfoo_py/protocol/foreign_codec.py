@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from zfoo_py.protocol.attachment import Attachment, NoAnswerAttachment, SignalAttachment
+from zfoo_py.errors import EncodeError, PacketError
+from zfoo_py.protocol.attachment import Attachment, NoAnswerAttachment
 from zfoo_py.protocol.framing import frame
 
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ class MessageCodec(Protocol):
 
     def encode(self, packet: Packet) -> bytes:
         """Return the packet of a message. Raises EncodeError."""
+
+    def ask(self, head: bytes, signal_id: int, client: int, lane: int) -> bytes:
+        """Return the message of an encoded packet that is an ask."""
 
     def finish(self, head: bytes, attachment: Attachment | None = None) -> bytes:
         """Return the message of an encoded packet."""
@@ -53,13 +57,17 @@ class ForeignCodec:
             EncodeError: the peer's codec cannot carry it.
         """
         if self._last[0] is not head:
-            _, packet, _ = self._default.decode(head + b"\xc0\xc0")
-            self._last = (head, self.messages.encode(packet))
+            binding, packet, _ = self._default.decode(head + b"\xc0\xc0")
+            try:
+                self._last = (head, self.messages.encode(packet))
+            except PacketError as error:  # its class has a field that Java does not have
+                name = binding.packet_class.__name__
+                raise EncodeError(str(error), packet=name, module=binding.module.name) from error
         return self._last[1]
 
     def ask_frame(self, head: bytes, signal_id: int, client: int, lane: int, *_deadline: int) -> bytes:
         """Return the frame of an ask; Java peers are not told its deadline."""
-        return self.frame(head, SignalAttachment(client, signal_id, lane))
+        return frame(self.messages.ask(self.own(head), signal_id, client, lane))
 
     def one_way_frame(self, head: bytes, lane: int | None) -> bytes:
         """Return the frame of a packet that wants no answer."""

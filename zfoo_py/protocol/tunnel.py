@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from zfoo_py.errors import DecodeError
-from zfoo_py.protocol.java_bytes import UNZIGZAG, read_long, write_int
+from zfoo_py.protocol.java_bytes import UNZIGZAG, read_long, write_long
 
 __all__ = [
     "TunnelHeartbeat",
@@ -48,7 +48,7 @@ class TunnelPacket(msgspec.Struct, frozen=True):
 def write_to_server(what: TunnelRegister | TunnelHeartbeat | TunnelPacket) -> bytes:
     """Return the body of a tunnel client's frame."""
     if isinstance(what, TunnelRegister):
-        return bytes((_REGISTER,)) + write_int(what.sid)
+        return bytes((_REGISTER,)) + write_long(what.sid)
     if isinstance(what, TunnelHeartbeat):
         return bytes((_HEARTBEAT,))
     return bytes((_PACKET,)) + write_to_client(what)
@@ -56,7 +56,7 @@ def write_to_server(what: TunnelRegister | TunnelHeartbeat | TunnelPacket) -> by
 
 def write_to_client(packet: TunnelPacket) -> bytes:
     """Return the body of a tunnel server's frame."""
-    return b"".join((write_int(packet.sid), write_int(packet.uid), packet.message))
+    return b"".join((write_long(packet.sid), write_long(packet.uid), packet.message))
 
 
 def read_from_client(body: bytes) -> TunnelRegister | TunnelHeartbeat | TunnelPacket:

@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 
 import msgspec
 
-from zfoo_py.errors import DecodeError, EncodeError, UnmappedPacketError
+from zfoo_py.errors import DecodeError, EncodeError, PacketError
 from zfoo_py.protocol import common
 from zfoo_py.protocol.attachment import (
     ATTACHMENTS,
@@ -25,6 +25,7 @@ from zfoo_py.protocol.attachment import (
 from zfoo_py.protocol.coercion import MismatchError
 from zfoo_py.protocol.field_types import Fields, read_fields
 from zfoo_py.protocol.java_bytes import SURROGATES
+from zfoo_py.protocol.java_code import for_java
 from zfoo_py.protocol.java_types import Wire, wire_name
 from zfoo_py.protocol.json_values import Reader, Writer, empty, reader, writer
 from zfoo_py.protocol.packet import DEFAULT_TABLE, Binding, Packet, PacketTable
@@ -64,12 +65,16 @@ class ZfooJsonCodec:
         Raises:
             EncodeError: a field has a wrong type, a number is out of range, or a map has keys that JSON does not have.
             UnmappedPacketError: the class has no protocol id in this table.
-            PacketError: an annotation of the class cannot be resolved.
+            PacketError: an annotation of the class cannot be resolved, or Java has no such type.
         """
         number = _ATTACHMENT_IDS.get(type(packet))
         if number is None:
             number = self.table.binding(type(packet)).protocol_id
         return f"{number}\n{self._text(packet)}".encode("utf-8", SURROGATES)
+
+    def ask(self, head: bytes, signal_id: int, client: int, lane: int) -> bytes:
+        """Return the message of an encoded packet and a SignalAttachment. O(size)."""
+        return self.finish(head, SignalAttachment(client, signal_id, lane))
 
     def finish(self, head: bytes, attachment: Attachment | None = None) -> bytes:
         """Return the message of an encoded packet. O(size)."""
@@ -119,7 +124,7 @@ class ZfooJsonCodec:
     def _text(self, packet: Packet) -> str:
         try:
             return self._writer(type(packet))(packet)
-        except (UnmappedPacketError, EncodeError):
+        except (PacketError, EncodeError):
             raise
         except Exception as error:
             name = type(packet).__name__
@@ -128,7 +133,7 @@ class ZfooJsonCodec:
 
     def _fields_of(self, packet_class: type[Any]) -> Fields:
         if not issubclass(packet_class, Attachment):
-            return {name: kind for name, kind in self.table.fields(packet_class).items() if (kind.wire or Wire()).java}
+            return for_java(packet_class, self.table.fields(packet_class))
         fields = read_fields(packet_class, Packet, {}, packet_class.__module__)
         return {name: fields[name] for name in _JAVA_ORDER.get(packet_class, tuple(fields))}
 
