@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -32,6 +33,7 @@ from zfoo_py.protocol.msgpack_codec import MsgpackCodec
 from zfoo_py.router.cancels import Cancels
 from zfoo_py.router.cycles import Cycles
 from zfoo_py.router.dispatcher import Dispatcher
+from zfoo_py.router.replies import Replies
 from zfoo_py.supervisor import Supervisor
 
 __all__ = ["OURS", "SABOTAGES", "Patches", "sabotage"]
@@ -102,7 +104,7 @@ def _dial_once(patches: Patches) -> None:
 
 def _swallow(patches: Patches) -> None:
     """What a receiver raises is told to nobody."""
-    patches.put(Dispatcher, "_receiver_failed", _nothing)
+    patches.put(Replies, "failed", _nothing)
 
 
 def _bury(patches: Patches) -> None:
@@ -175,7 +177,12 @@ def _talkative(patches: Patches) -> None:
 
 def _take_everything(patches: Patches) -> None:
     """Asks in flight have no bound."""
-    patches.put(Pending, "is_full", lambda _: False)
+    init = Pending.__init__
+
+    def boundless(self: Pending, _: int) -> None:
+        init(self, sys.maxsize)
+
+    patches.put(Pending, "__init__", boundless)
 
 
 def _nothing_overtakes(patches: Patches) -> None:
