@@ -161,7 +161,7 @@ def test_every_allowed_key_goes_as_it_is(key):
     assert not sent.done()
 
 
-@pytest.mark.parametrize("key", [[1], {"a": 1}, object(), {1}, (1, [2]), bytearray(b"x"), 1j], ids=repr)
+@pytest.mark.parametrize("key", [[1], {"a": 1}, object(), {1}, (1, [2]), bytearray(b"x"), 1j])
 def test_what_is_no_key_is_a_type_error_at_the_call_site(key):
     world = World()
     with pytest.raises(TypeError):

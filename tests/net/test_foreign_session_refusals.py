@@ -177,7 +177,7 @@ def test_an_answer_that_java_cannot_be_sent(codec, number, text):
             assert type(packet) is Error
             assert packet.message.startswith(text)
             assert attachment == SignalAttachment(0, -9, 5, 6)
-            [line] = lines
+            [line] = [line for line in lines if "was not sent" in line]  # not that the turn was slow
             assert text in line
             peer.send(SizeAsk(5, ["a"]), SignalAttachment(1, -8, 5, 6))
             assert await peer.receive() == (SizeAnswer(5, ["a"]), SignalAttachment(0, -8, 5, 6))

@@ -140,7 +140,7 @@ def test_supported(annotation, expected, text):
         Packet,
         Ask,
     ],
-    ids=str,
+    ids=lambda annotation: getattr(annotation, "__name__", None) or str(annotation),
 )
 def test_unsupported(annotation):
     with pytest.raises(PacketError) as caught:

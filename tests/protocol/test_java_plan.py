@@ -203,7 +203,7 @@ def test_what_is_not_for_java_is_not_written():
 # --- hostile peers
 
 VALID = [bytes.fromhex(entry["frameHex"][8:]) for entry in (*WIRE["entries"], *WIRE["attachmentFrames"])]
-SHORT = sorted({data for data in VALID if 20 < len(data) < 120}, key=len)[::7]
+SHORT = sorted({data for data in VALID if 20 < len(data) < 120}, key=lambda data: (len(data), data))[::7]
 
 
 def only_decode_errors(data):
