@@ -317,6 +317,7 @@ class Engine:
             ConfigError: an address cannot be used.
             NotReadyError: no provider of a consumed module in time.
         """
+        self.runtime.open()
         self._slow_turns.start()
         await self._listen()
         config = self._config
@@ -468,6 +469,7 @@ class Engine:
             logger.warning("a worker thread is still in a receiver after {} s; it is abandoned", WORKER_STOP_S)
         await asyncio.sleep(0)  # the transports that were closed say so
         await asyncio.sleep(0)
+        self.runtime.close()
 
 
 async def _taken(served: list[SessionActor]) -> None:

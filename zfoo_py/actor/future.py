@@ -6,7 +6,6 @@ import asyncio
 import functools
 import queue
 import sys
-import threading
 from asyncio import _get_running_loop as running_loop  # the C function: asyncio.get_running_loop without the raise
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -15,12 +14,14 @@ import pykka
 from loguru import logger
 from pykka import Timeout
 
+from zfoo_py.actor.waking_io import LockSleeper
 from zfoo_py.errors import BlockingCallError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from zfoo_py.actor.runtime import Runtime
+    from zfoo_py.actor.waking_io import Sleeper
 
 __all__ = ["LoopFuture", "refuse_blocking", "running_loop"]
 
@@ -178,17 +179,38 @@ class LoopFuture(pykka.Future[T]):
             return cast("T", self._value)
         if not self.is_settled:
             refuse_blocking("get()", "await the future")
-            if self._home is not None:
-                self._home.refuse_wait()
-            lock = threading.Lock()
-            lock.acquire()
-            self.add_done_callback(lambda _: lock.release())
-            if not lock.acquire(timeout=-1 if timeout is None else max(timeout, 0.0)):
+            if not self._sleep(timeout):
                 msg = f"{timeout} seconds"
                 raise Timeout(msg)
         if self._error is not None:
             raise self._error
         return cast("T", self._value)
+
+    def _sleep(self, timeout_s: float | None) -> bool:
+        """Wait in this thread; False if there is no outcome in time."""
+        home = self._home
+        if home is None:
+            sleeper: Sleeper = LockSleeper()
+        else:
+            home.refuse_wait()
+            sleeper = home.sleepers.borrow()
+        self._waiters.append(sleeper)
+        if self.is_settled:  # meanwhile, by another thread
+            self._wake()
+        if not sleeper.sleep(timeout_s):
+            try:
+                self._waiters.remove(sleeper)
+            except ValueError:  # whoever settles has just taken it off, and wakes it now
+                sleeper.sleep(None)
+            else:
+                self._give_back(sleeper)
+                return False
+        self._give_back(sleeper)  # not one that an exception (Ctrl-C) has woken: it may be called still
+        return True
+
+    def _give_back(self, sleeper: Sleeper) -> None:
+        if self._home is not None:
+            self._home.sleepers.give_back(sleeper)
 
     def set(self, value: T | None = None) -> None:
         """Settle with a value.

@@ -14,6 +14,7 @@ from pykka import ActorDeadError
 from zfoo_py.actor.inbox import ends
 from zfoo_py.actor.messages import SPECIAL
 from zfoo_py.actor.turn_watch import Pace
+from zfoo_py.actor.waking_io import Doorbell, Sleepers
 from zfoo_py.errors import ForkedError, InboxFullError
 
 if TYPE_CHECKING:
@@ -103,6 +104,8 @@ class Runtime:
         self._flushes: deque[Callable[[], object]] = deque()
         self._foreign: list[tuple[LoopInbox, Any, bool, bool]] = []
         self._foreign_lock = threading.RLock()  # reentrant: a collected object's __del__ may tell
+        self._bell: Doorbell | None = None
+        self.sleepers = Sleepers(self.sockets)
 
     _spawning = threading.local()
 
@@ -277,8 +280,26 @@ class Runtime:
 
     # --- other threads
 
+    def open(self) -> None:
+        """Hang up a doorbell, which wakes the loop at a lower cost than its own way. On the loop's thread."""
+        if self.timers is self.loop:  # a fake clock waits for every socket but the loop's own
+            self._bell = bell = Doorbell(self.loop, self._take_foreign)
+            self.sockets.update(bell.sockets)
+
+    def close(self) -> None:
+        """Give back what was opened; whoever tells afterwards takes the loop's own way. On the loop's thread."""
+        with self._foreign_lock:
+            bell, self._bell = self._bell, None
+            if self._foreign:
+                self.loop.call_soon(self._take_foreign)
+        if bell is not None:
+            bell.remove()
+        self.sleepers.close()
+        self.sockets.clear()
+
     def post_foreign(self, inbox: LoopInbox, item: Any, *, control: bool, unbounded: bool) -> None:
         """Take a message of another thread; one wake-up of the loop serves a whole batch."""
+        bell = None
         with self._foreign_lock:
             if inbox.closed:
                 if inbox.heir is not None and not ends(item):
@@ -289,7 +310,10 @@ class Runtime:
             counts = not control and not unbounded
             if counts and len(inbox.normal) - inbox.stops + inbox.foreign >= inbox.limit:
                 raise InboxFullError(inbox.actor_class.__name__, inbox.limit)
-            if not self._foreign or self.loop.is_closed():
+            if self._bell is not None and not self.loop.is_closed():
+                if not self._foreign:
+                    bell = self._bell
+            elif not self._foreign or self.loop.is_closed():
                 try:
                     self.loop.call_soon_threadsafe(self._take_foreign)
                 except RuntimeError as error:
@@ -297,6 +321,8 @@ class Runtime:
                     raise ActorDeadError(msg) from error
             inbox.foreign += counts
             self._foreign.append((inbox, item, control, unbounded))
+        if bell is not None:  # without the lock: the loop is awake at once, and takes it
+            bell.ring()
 
     def _take_foreign(self) -> None:
         self._wake_scheduled = True  # `drain` below is the wake-up
