@@ -104,6 +104,7 @@ class Runtime:
         self._flushes: deque[Callable[[], object]] = deque()
         self._foreign: list[tuple[LoopInbox, Any, bool, bool]] = []
         self._foreign_lock = threading.RLock()  # reentrant: a collected object's __del__ may tell
+        self._posted: deque[Callable[[], object]] = deque()
         self._bell: Doorbell | None = None
         self.sleepers = Sleepers(self.sockets)
 
@@ -283,15 +284,14 @@ class Runtime:
     def open(self) -> None:
         """Hang up a doorbell, which wakes the loop at a lower cost than its own way. On the loop's thread."""
         if self.timers is self.loop:  # a fake clock waits for every socket but the loop's own
-            self._bell = bell = Doorbell(self.loop, self._take_foreign)
+            self._bell = bell = Doorbell(self.loop, self._answer)
             self.sockets.update(bell.sockets)
 
     def close(self) -> None:
         """Give back what was opened; whoever tells afterwards takes the loop's own way. On the loop's thread."""
         with self._foreign_lock:
             bell, self._bell = self._bell, None
-            if self._foreign:
-                self.loop.call_soon(self._take_foreign)
+            self.loop.call_soon(self._answer)
         if bell is not None:
             bell.remove()
         self.sleepers.close()
@@ -323,6 +323,29 @@ class Runtime:
             self._foreign.append((inbox, item, control, unbounded))
         if bell is not None:  # without the lock: the loop is awake at once, and takes it
             bell.ring()
+
+    def post(self, callback: Callable[[], object]) -> None:
+        """Run a callback of the framework's own on the loop, from any thread.
+
+        Raises:
+            RuntimeError: the loop is closed.
+        """
+        bell = self._bell
+        if bell is None or self.loop.is_closed():
+            self.loop.call_soon_threadsafe(callback)
+        else:
+            self._posted.append(callback)
+            bell.ring()
+
+    def _answer(self) -> None:
+        posted = self._posted
+        while posted:
+            try:
+                posted.popleft()()
+            except Exception as error:  # noqa: BLE001 - the next ones are not to blame
+                logger.opt(exception=error).error("a callback that another thread has posted raised")
+        if self._foreign:
+            self._take_foreign()
 
     def _take_foreign(self) -> None:
         self._wake_scheduled = True  # `drain` below is the wake-up

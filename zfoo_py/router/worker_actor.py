@@ -180,7 +180,7 @@ class WorkQueue:
         if not self._results_on_their_way:
             self._results_on_their_way = True
             with suppress(RuntimeError):  # the loop closed under an abandoned worker
-                self._runtime.loop.call_soon_threadsafe(self._take_results)
+                self._runtime.post(self._take_results)
 
     def idle(self, ref: ActorRef[WorkerActor]) -> None:
         """Wait for the next call."""
