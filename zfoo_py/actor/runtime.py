@@ -288,12 +288,12 @@ class Runtime:
             self.sockets.update(bell.sockets)
 
     def close(self) -> None:
-        """Give back what was opened; whoever tells afterwards takes the loop's own way. On the loop's thread."""
+        """Give back what was opened; whoever tells afterwards takes the loop's own way. Outside of a turn."""
         with self._foreign_lock:
             bell, self._bell = self._bell, None
-            self.loop.call_soon(self._answer)
-        if bell is not None:
+        if bell is not None and not self.loop.is_closed():  # nobody comes through it any more, but some have
             bell.remove()
+            self._answer()
         self.sleepers.close()
         self.sockets.clear()
 
@@ -330,12 +330,13 @@ class Runtime:
         Raises:
             RuntimeError: the loop is closed.
         """
-        bell = self._bell
-        if bell is None or self.loop.is_closed():
-            self.loop.call_soon_threadsafe(callback)
-        else:
+        with self._foreign_lock:
+            bell = self._bell
+            if bell is None or self.loop.is_closed():
+                self.loop.call_soon_threadsafe(callback)
+                return
             self._posted.append(callback)
-            bell.ring()
+        bell.ring()
 
     def _answer(self) -> None:
         posted = self._posted
