@@ -33,8 +33,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Drivers"]
 
-# The answers of so many calls are sent before the next ones start, so that the asker's work overlaps with ours.
-BATCH_CALLS = 32
+# The answers of a quarter of the ready calls, but of 4 to 32, are sent before the next ones start: else their asker
+# waits while we work, and we while it does. With 16 asks outstanding (W3) that is 1.2 of the asks/s; a batch costs a
+# system call here and a wake-up there.
+SMALLEST_BATCH_CALLS, BATCH_CALLS = 4, 32
 
 # What receivers get to end after their cancellation, before they are abandoned.
 CANCEL_WAIT_S = 1.0
@@ -189,6 +191,7 @@ class Drivers:
             The one that suspended: the task's until it ends. Another driver takes the rest.
         """
         ready, admit, pace = self.ready, self._admit, self._pace
+        batch_calls = min(BATCH_CALLS, max(SMALLEST_BATCH_CALLS, len(ready) // 4))
         started = 0
         pace.begin()
         while ready:
@@ -196,7 +199,7 @@ class Drivers:
             if not admit(call):
                 continue
             started += 1
-            if not started % BATCH_CALLS:
+            if not started % batch_calls:
                 self._batch_done()
                 pace.begin()
             context = copy_context()
