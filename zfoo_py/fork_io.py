@@ -67,8 +67,9 @@ def close_descriptors(*tables: Mapping[int, int]) -> None:
 
 def release_signals() -> None:
     """Give back the signals that an event loop has taken: a child's would wake its parent's loop."""
-    if threading.current_thread() is not threading.main_thread() or signal.set_wakeup_fd(-1) == -1:
+    if threading.current_thread() is not threading.main_thread():
         return
+    signal.set_wakeup_fd(-1)  # asyncio has done so by itself since Python 3.12, but leaves the handlers
     for number, default in ((signal.SIGTERM, signal.SIG_DFL), (signal.SIGINT, signal.default_int_handler)):
         signal.signal(number, default)
 

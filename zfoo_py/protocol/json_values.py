@@ -46,7 +46,7 @@ def _float_text(value: float, *, is_single: bool) -> str:
         packed = struct.pack(">f", value)
         (value,) = struct.unpack(">f", packed)
         candidates = (f"{value:.{digits}g}" for digits in range(1, 10))
-        shortest = next(text for text in candidates if struct.pack(">f", float(text)) == packed)
+        shortest = next(text for text in candidates if _packs_to(float(text), packed))
     sign, digits, exponent = _decimal(shortest)
     if not digits:
         return f"{sign}0.0"
@@ -55,6 +55,13 @@ def _float_text(value: float, *, is_single: bool) -> str:
         point = max(exponent, 0) + 1
         return f"{sign}{padded[:point]}.{padded[point:] or '0'}"
     return f"{sign}{digits[0]}.{digits[1:] or '0'}E{exponent}"
+
+
+def _packs_to(value: float, packed: bytes) -> bool:
+    try:
+        return struct.pack(">f", value) == packed
+    except OverflowError:  # rounded up, beyond the largest
+        return False
 
 
 def _decimal(text: str) -> tuple[str, str, int]:
