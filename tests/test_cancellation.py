@@ -333,6 +333,53 @@ def test_a_blocking_receiver_that_waits_for_an_ask_is_released(how):
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("has_seen_it", [False, True])
+def test_a_blocking_receiver_that_is_cancelled_before_it_waits_hears_of_it_once(has_seen_it):
+    """By its next wait, unless it has looked; then its waits are its own."""
+
+    async def main():
+        heard = []
+
+        class Middle:
+            def __init__(self) -> None:
+                self.began, self.go_on = threading.Event(), threading.Event()
+
+            @packet_receiver
+            def at(self, session: Session, ask: TallyAsk, call: Call) -> TallyAnswer:
+                if ask.how != "first":
+                    return TallyAnswer(ask.key, 1, "p")
+                self.began.set()
+                assert self.go_on.wait(HANG_S)
+                if has_seen_it:
+                    heard.append(call.is_cancelled)
+                for _ in range(2):
+                    try:
+                        heard.append(type(session.node.consumer.sync_ask(TallyAsk("b"))))
+                    except asyncio.CancelledError as error:
+                        heard.append(type(error))
+                return TallyAnswer(ask.key, 1, "p")
+
+        middle = Middle()
+        async with (
+            asyncio.timeout(HANG_S),
+            Node(id="z", discovery="static", provides=[tallies], receivers=[Waits()], table=TABLE) as z,
+            Node(id="p", discovery=at(z), provides=[tallies], consumes=[tallies], receivers=[middle], table=TABLE) as p,
+            Node(id="c", discovery=at(p), consumes=[tallies], receivers=[], table=TABLE) as c,
+        ):
+            try:
+                answer = c.consumer.async_ask(TallyAsk("a", "first"))
+                await eventually(middle.began.is_set)
+                assert answer.cancel()
+                await eventually(lambda: len(p._engine.router._begun) == 0)
+            finally:
+                middle.go_on.set()
+            await eventually(lambda: len(heard) == 2 + has_seen_it)
+            assert heard == ([True, TallyAnswer, TallyAnswer] if has_seen_it else [asyncio.CancelledError, TallyAnswer])
+            await eventually(lambda: not any(left(z, p, c)))
+
+    asyncio.run(main())
+
+
 def test_a_peer_that_does_not_know_cancel_is_not_told():
     """An older node, or one of Java's, says no such capability in its Hello."""
 

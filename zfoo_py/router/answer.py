@@ -78,7 +78,8 @@ class Answer(AskFuture[T]):
     def get(self, *, timeout: float | None = None) -> T:
         """Block this thread until the outcome is there.
 
-        In a receiver it is cancelled with the ask being served; what that receiver waits for afterwards is not.
+        In a receiver it is cancelled with the ask being served; what that receiver waits for after it has heard of that
+        (by this, or by `Call.is_cancelled`) is not.
 
         Args:
             timeout: seconds; None: as long as it takes.
@@ -92,6 +93,8 @@ class Answer(AskFuture[T]):
         if call is None:
             return super().get(timeout=timeout)
         call.waits_for = self
+        if call.is_untold and self.cancel():  # in this order, since give_up() has the other one
+            call.is_untold = False
         try:
             return super().get(timeout=timeout)
         finally:

@@ -47,6 +47,7 @@ class Call(msgspec.Struct, eq=False):
             infinite from when it is cancelled.
         trail: what asks made in its receiver carry on; None until there is one.
         waits_for: what its receiver, on a worker thread, waits for; cancelled with the call.
+        is_untold: it was cancelled while its receiver waited for nothing, and has not seen it: its next wait tells it.
     """
 
     session: Session | None
@@ -62,6 +63,7 @@ class Call(msgspec.Struct, eq=False):
     holds_lane: bool = False
     trail: Trail | None = None
     waits_for: Answer[Any] | None = None
+    is_untold: bool = False
 
     @property
     def wants_answer(self) -> bool:
@@ -76,17 +78,20 @@ class Call(msgspec.Struct, eq=False):
     @property
     def is_cancelled(self) -> bool:
         """Whether nobody waits for the answer any more: a blocking receiver had better end. Any thread."""
+        self.is_untold = False
         return self.deadline_s == -math.inf
 
     def give_up(self) -> None:
         """Take note that nobody waits for the answer; it is like a packet sent one way now. On the loop.
 
-        An answer that a blocking receiver waits for is given up with it, there and on.
+        An answer that a blocking receiver waits for is given up with it, there and on; or else the one that it waits
+        for next, as a Task that is cancelled while it runs hears of it at its next await.
         """
         self.deadline_s = -math.inf
         self.signal_id = 0
-        if (answer := self.waits_for) is not None:
-            answer.cancel()
+        self.is_untold = True
+        if (answer := self.waits_for) is not None and answer.cancel():
+            self.is_untold = False
 
     def lends(self, timeout_s: float) -> tuple[float, str]:
         """Return the time and the chain of an ask that is made in this call's receiver. Any thread.
