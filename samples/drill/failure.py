@@ -214,8 +214,10 @@ async def clock_set(stage: Stage) -> Figure:
     texts: list[str] = []
 
     async def ask(key: str) -> None:
-        answer = await orders[-1].consumer.async_ask(RelayAsk(key, "sleep", 1.2))
-        texts.append(answer.text)
+        try:
+            texts.append((await orders[-1].consumer.async_ask(RelayAsk(key, "sleep", 1.2))).text)
+        except CallError as error:
+            texts.append(type(error).__name__)
 
     async with asyncio.TaskGroup() as asking:
         for off_s in (0.0, 3600.0, -3600.0, 0.0):
