@@ -46,6 +46,28 @@ def test_it_can_be_loaded_and_used(folder, monkeypatch, tmp_path):
     assert table.binding(module.VisitAsk).answer_class is module.VisitAnswer
 
 
+def test_names_and_texts_of_any_kind_can_be_loaded_and_used(folder, monkeypatch, tmp_path):
+    (tmp_path / "A.java").write_text(
+        r"""
+        @Protocol(id = 300) class Packet { int c; @Compatible(1) int Packet; }
+        @Protocol(id = 301) class Wire { Packet none; @Compatible(1) Map<Packet, Annotated> wire; }
+        @Protocol(id = 302) class None { List<Wire> Annotated; int __secret, $x, self, Int, µ; }
+        @Protocol(id = 303) class Annotated { @Note("a\0 \ud83d\ude00 \ud800 \"\"\"") int from; }
+        @Protocol(id = 304) class list { int[] list; }
+        @Protocol(id = 305) class ProtocolModule { int a; }
+        """,
+        encoding="utf-8",
+    )
+    path = tmp_path / "imported.py"
+    assert main(["import-java", str(tmp_path), "--module", "10", 'a "b" \\', "--output", str(path)]) == 0
+    module, table = load(path, monkeypatch, folder)
+    table.resolve()
+    assert list(table.modules) == ['a "b" \\']
+    one = module.Wire_(module.Packet_(1, 2), module.FrozenMap({module.Packet_(3, 4): module.Annotated_(5)}))
+    for packet in (one, module.None_([one, None], 1, 2, 3, 4, 5), module.list_([6]), module.ProtocolModule_(7)):
+        assert decode(encode(packet, table=table), table) == (packet, None)
+
+
 def java_of(schema):
     """Write the Java class of a line of wire.json's schema."""
     lines = []
@@ -92,6 +114,10 @@ def test_golden_values_of_java_go_through_the_classes_written(folder, monkeypatc
         (["."], "no packet was found among 0 Java classes"),
         ([str(JAVA), "--xml", "gone.xml"], "cannot read gone.xml"),
         ([str(JAVA), "--module", "x", "y"], "--module takes a number and a name"),
+        (
+            [str(JAVA), "--xml", str(JAVA / "protocol.xml"), "--module", "99", "visits"],
+            "and --module says 99 'visits': give it another id and name",
+        ),
         ([str(JAVA), "--module", "10", "y", "--output", "no/where.py"], "cannot write no/where.py"),
     ],
 )

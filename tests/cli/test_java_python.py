@@ -69,6 +69,7 @@ def test_types(java, python):
         ("List<Integer>[] l;", "arrays and collections do not hold one another"),
         ("HashMap m;", "write the interface"),
         ("@Compatible(1) int a; @Compatible(1) int b;", "@Compatible(1) is that of a too"),
+        ("@Compatible int a;", "@Compatible() is no number: write the number"),
         ("@Compatible(X) int a;", "@Compatible(X) is no number"),
         ("int a$b; int a_b;", "in Python it would have the name of a$b, a_b"),
     ],
@@ -92,6 +93,7 @@ def test_what_zfoo_does_not_send_is_named_with_its_line(body, fault):
         ("@Protocol class A {}", "A has no id"),
         ("@Protocol(id = X.Y) class A {}", "A has an id that is no number, X.Y"),
         ("@Protocol(id = 100) class A {}", "A has id 100; zfoo_py's users have 200..32699"),
+        ("@Protocol(id = 300) class A { int a; int ; }", "A cannot be mapped: its line 1 is no Java"),
         ("@Protocol(id = 300) class Error {}", "has the name of a packet of zfoo's own"),
         (
             "@Protocol(id = 300) class A {} class B { @Protocol(id = 300) class C {} }",
@@ -146,9 +148,17 @@ def test_without_a_module_it_says_how_to_give_one():
     _, faults = imported("@Protocol(id = 300) class A {}", module=None)
     assert "--module ID NAME" in faults[0]
     _, faults = imported("@Protocol(id = 300) class A {}", module=(10, "chat-rooms"))
-    assert "its '-' is a mark of zfoo's registration text" in faults[0]
+    assert "module 'chat-rooms' contains '-', a mark of zfoo's registration text; write 'chat_rooms'" in faults[0]
+    _, faults = imported("@Protocol(id = 300) class A {}", module=(10, "native"))
+    assert "is in module 'native', which is zfoo_py's own" in faults[0]
     _, faults = imported("@Protocol(id = 300) class A {}", module=(126, "mine"))
     assert "zfoo_py's users have 3..125" in faults[0]
+
+
+def test_a_class_of_another_package_than_protocol_xml_says_is_told_so():
+    xml = "<protocols><module id='20' name='one'><protocol location='p.q.A'/></module></protocols>"
+    _, faults = imported("package p; @Protocol(id = 300) class A {}", xml=xml, module=None)
+    assert faults == ["A.java:1: p.A is in no module: p.xml:1 names p.q.A, which is of another package"]
 
 
 def test_asks_name_their_answers_and_come_behind_them():

@@ -73,6 +73,10 @@ def test_compatible_fields_of_classes_and_records():
     assert only("record R(int a, @Compatible(1) int b) {}").fields[1].compatible == 1
 
 
+def test_compatible_without_its_number_is_told_from_an_ordinary_field():
+    assert [field.compatible for field in fields_of("@Compatible int a; @Compatible() int b;")] == ["", ""]
+
+
 def test_what_a_class_is():
     found, faults = read_java(
         b"abstract class A<T> extends p.B implements C {} enum E { X } interface I {} @interface N {} record R() {}",
@@ -134,6 +138,16 @@ def test_what_is_no_java_is_named_by_its_line_and_the_rest_is_read():
     found, faults = read_java(b"class A { int a; }\nclass B { int ; ) }\nclass C { int c; }", "A.java")
     assert faults == [2]
     assert {"A", "C"} <= {one.name for one in found}
+
+
+def test_a_class_knows_where_it_is_broken_but_for_its_methods():
+    found, _ = read_java(b"class A { int f() { return 1 +; } int a; }\nclass B { int b;\nint ; }\nclass C {}", "A.java")
+    assert [(one.name, one.broken_line) for one in found] == [("A", 0), ("B", 3), ("C", 0)]
+
+
+def test_escapes_of_texts_are_characters():
+    found = only(r'@Note("a\tb \u00e9 \ud83d\ude00 \ud83d \"q\" \\") class A {}')
+    assert found.comment == 'a\tb é 😀 \ufffd "q" \\'
 
 
 def test_a_byte_order_mark_and_other_encodings_do_no_harm():

@@ -43,7 +43,8 @@ def add_to(commands: Any) -> None:
 
 def _import_java(options: argparse.Namespace, _parser: argparse.ArgumentParser) -> int:
     classes, faults = _read(options.folders)
-    modules, found = assigned(classes, _modules(options.xml), _default(options.module))
+    declared = _modules(options.xml)
+    modules, found = assigned(classes, declared, _default(options.module, declared))
     faults += found
     text = python_module(modules, faults)
     count = sum(line.startswith("@") for line in text.splitlines())
@@ -103,10 +104,14 @@ def _modules(xml: str | None) -> tuple[XmlModule, ...]:
     return read_protocol_xml(content, xml)
 
 
-def _default(module: list[str] | None) -> tuple[int, str] | None:
+def _default(module: list[str] | None, declared: tuple[XmlModule, ...]) -> tuple[int, str] | None:
     if module is None:
         return None
     number, name = module
     if not number.isdecimal():
         raise ConfigError(f"--module takes a number and a name, such as --module 10 visits, not {number!r}")
+    for one in declared:
+        if (one.id == int(number)) != (one.name == name):
+            text = f"has module {one.id} {one.name!r}, and --module says {number} {name!r}: give it another id and name"
+            raise ConfigError(text, path=one.where)
     return int(number), name

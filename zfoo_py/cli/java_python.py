@@ -5,14 +5,16 @@ from __future__ import annotations
 import builtins
 import keyword
 import re
-import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
+from zfoo_py.cli.java_names import FROM_ZFOO_PY, LINE_LENGTH, class_name, docstring, field_name, snake, string
 from zfoo_py.cli.java_source import JavaClass, JavaField, JavaType
+from zfoo_py.errors import ConfigError
+from zfoo_py.names import check_name
 from zfoo_py.protocol.common import common
 from zfoo_py.protocol.java_types import wire_name
-from zfoo_py.protocol.packet import BUILT_IN, USER_MODULE_IDS, USER_PROTOCOL_IDS
+from zfoo_py.protocol.packet import BUILT_IN, BUILT_IN_MODULES, USER_MODULE_IDS, USER_PROTOCOL_IDS
 from zfoo_py.protocol.protocol_xml import XmlModule
 
 __all__ = ["Fault", "Module", "assigned", "python_module"]
@@ -54,25 +56,8 @@ CONCRETE: Final = frozenset(
 ZFOO_PACKETS: Final = frozenset(
     binding.packet_class.__name__ for binding in BUILT_IN.bindings() if binding.module is common
 )
-FROM_ZFOO_PY: Final = (
-    "Ask",
-    "Byte",
-    "Double",
-    "Float",
-    "FrozenMap",
-    "Int",
-    "Long",
-    "Packet",
-    "ProtocolModule",
-    "Short",
-    "Wire",
-)
-# What a module's name cannot hold (zfoo.md section 8).
-MARKS: Final = "-,[]|/"
 # What an ask and its answer are called, end for end.
 ANSWERS: Final = (("Ask", "Answer"), ("Request", "Response"), ("Req", "Res"), ("Req", "Resp"))
-# As most formatters have it.
-LINE_LENGTH: Final = 88
 
 
 class Fault(NamedTuple):
@@ -123,11 +108,10 @@ def assigned(
         fault = _cannot_be_a_packet(java)
         module_id, name, xml_id = place or (*(default or (0, "")), None)
         if not fault and not name:
-            fault = "is in no module: name it in protocol.xml (--xml), or give its module with --module ID NAME"
+            fault = f"is in no module: {places.elsewhere(java)}"
         if not fault and module_id not in USER_MODULE_IDS:
             fault = f"is in module {module_id}; zfoo_py's users have {_span(USER_MODULE_IDS)}: give it another id there"
-        if not fault and (mark := next((one for one in name if one in MARKS), "")):
-            fault = f"is in module {name!r}; its {mark!r} is a mark of zfoo's registration text: rename the module"
+        fault = fault or _name_fault(name)
         number, id_fault = _id_of(java, xml_id)
         fault = fault or id_fault
         for key, what in ((number, f"protocol id {number}"), (java.name, f"class name {java.name}")):
@@ -169,6 +153,13 @@ class _Places:
             return named
         return next((place for package, place in self._packages if java.full_name.startswith(package)), None)
 
+    def elsewhere(self, java: JavaClass) -> str:
+        """Say how to give a class a module, or where protocol.xml names one that is called so."""
+        for location, where in self._where.items():
+            if location.rpartition(".")[2] == java.name:
+                return f"{where} names {location}, which is of another package"
+        return "name it in protocol.xml (--xml), or give its module with --module ID NAME"
+
     def missing(self, names: set[str]) -> list[Fault]:
         found = []
         for location, where in self._where.items():
@@ -178,7 +169,17 @@ class _Places:
         return found
 
 
+def _name_fault(module: str) -> str:
+    try:
+        check_name(module, "module")
+    except ConfigError as error:
+        return f"is in a module that cannot be called so: {error}"
+    return f"is in module {module!r}, which is zfoo_py's own: rename the module" if module in BUILT_IN_MODULES else ""
+
+
 def _cannot_be_a_packet(java: JavaClass) -> str:
+    if java.broken_line:
+        return f"cannot be mapped: its line {java.broken_line} is no Java that can be read"
     if java.kind not in {"class", "record"}:
         return f"is {'an' if java.kind[0] in 'aei' else 'a'} {java.kind}: zfoo sends classes and records"
     if java.is_generic:
@@ -233,7 +234,7 @@ def python_module(modules: Sequence[Module], faults: list[Fault]) -> str:
     if zfoo:
         lines += _import("zfoo_py.protocol.common", zfoo)
     lines.append("")
-    lines += [f'{variables[module.name]} = ProtocolModule({module.id}, "{module.name}")' for module in modules]
+    lines += [f"{variables[module.name]} = ProtocolModule({module.id}, {string(module.name)})" for module in modules]
     for name in _in_order(bodies):
         module, number = where[name]
         lines += ["", "", f"@{variables[module.name]}.packet({number})", bodies[name].text]
@@ -250,7 +251,7 @@ def _import(module: str, names: Sequence[str]) -> list[str]:
 def _variables(modules: Sequence[Module], packets: Mapping[str, JavaClass]) -> dict[str, str]:
     found: dict[str, str] = {}
     for module in modules:
-        name = re.sub(r"\W", "_", _snake(module.name)) or "module"
+        name = re.sub(r"\W", "_", snake(module.name)) or "module"
         name = f"module_{name}" if name[0].isdigit() else name
         while keyword.iskeyword(name) or name in found.values() or name in packets or hasattr(builtins, name):
             name += "_"
@@ -323,9 +324,9 @@ class _Body:
         )
         if self.answer:
             self.imports.add("Ask")
-        base = f"Ask[{self.answer}]" if self.answer else "Packet"
+        base = f"Ask[{class_name(self.answer)}]" if self.answer else "Packet"
         fields, comments = self._fields(java)
-        lines = [f"class {java.name}({base}):", *_docstring(java, comments)]
+        lines = [f"class {class_name(java.name)}({base}):", *docstring(java, comments)]
         self.text = "\n".join([*lines, *(["", *fields] if fields else [])])
 
     def _fields(self, java: JavaClass) -> tuple[list[str], list[tuple[str, str]]]:
@@ -344,7 +345,7 @@ class _Body:
                 annotation, default = self._python(field.type, is_key=False)
             except UnmappedError as error:
                 fault = str(error)
-            name = _python_name(field.name)
+            name = field_name(field.name)
             if not fault and name in names:
                 fault = f"in Python it would have the name of {names[name]}, {name}: rename one of them"
             if fault:
@@ -364,7 +365,7 @@ class _Body:
     def _line(self, name: str, field: JavaField, annotation: str, default: str) -> str:
         said = []
         if wire_name(name) != field.name:
-            said.append(f'name="{field.name}"')
+            said.append(f"name={string(field.name)}")
         if field.compatible is not None:
             said.append(f"compatible={field.compatible}")
         if not said:
@@ -404,7 +405,7 @@ class _Body:
             raise UnmappedError(f"{java.text} is no type that zfoo sends ({why})")
         if java.name not in self.needs:
             self.needs.append(java.name)
-        return f"{java.name} | None", "None"
+        return f"{class_name(java.name)} | None", "None"
 
     def _array(self, java: JavaType, *, is_key: bool) -> tuple[str, str]:
         if java.dimensions > 1:
@@ -438,48 +439,3 @@ class _Body:
             self.imports.add("FrozenMap")
             return f"FrozenMap[{', '.join(inner)}]", "FrozenMap()"
         return f"dict[{', '.join(inner)}]", "{}"
-
-
-# ------------------------------------------------------------------------------------------------- names and comments
-
-
-def _snake(name: str) -> str:
-    return re.sub(r"(?<=[a-z0-9])([A-Z])", lambda found: "_" + found[1].lower(), name)
-
-
-def _python_name(java: str) -> str:
-    """snake_case where the wire name follows from it, else as in Java; no keyword and no type's name."""
-    name = _snake(java)
-    if wire_name(name) != java:
-        name = java
-    if not name.isascii() or not name.isidentifier():
-        name = re.sub(r"\W", "_", java)  # Java allows $
-        name = name if name.isidentifier() else f"f_{name}"
-    return f"{name}_" if keyword.iskeyword(name) or hasattr(builtins, name) else name
-
-
-def _docstring(java: JavaClass, comments: Sequence[tuple[str, str]]) -> list[str]:
-    text = _wrapped(java.comment or f"Java's {java.full_name}.", 4)
-    if comments:
-        text += ["", "Attributes:"]
-        for name, comment in comments:
-            first, *others = _wrapped(f"{name}: {comment}", 8)
-            text += [f"    {first}", *(f"        {line}" if line else "" for line in others)]
-    lines = [line.replace("\\", "\\\\").replace('"""', '\\"\\"\\"') for line in text]
-    if lines[-1].endswith('"'):
-        lines[-1] += " "
-    if len(lines) == 1 and len(lines[0]) + 10 <= LINE_LENGTH:
-        return [f'    """{lines[0]}"""']
-    return [f'    """{lines[0]}', *(f"    {line}" if line else "" for line in lines[1:]), '    """']
-
-
-def _wrapped(text: str, indent: int) -> list[str]:
-    lines: list[str] = []
-    for line in text.expandtabs(4).splitlines():
-        bare = line.rstrip()
-        start = bare[: len(bare) - len(bare.lstrip())]
-        width = LINE_LENGTH - indent - 8
-        lines += textwrap.wrap(
-            bare, width, subsequent_indent=start, break_long_words=False, break_on_hyphens=False
-        ) or [""]
-    return lines or [""]

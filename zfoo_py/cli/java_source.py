@@ -23,6 +23,8 @@ DECLARATIONS: Final = {
     "interface_declaration": "interface",
     "annotation_type_declaration": "annotation",
 }
+# Where statements stand, which no packet needs.
+BODIES: Final = frozenset({"block", "constructor_body"})
 _NUMBER: Final = re.compile(r"[+-]?(0[xX][0-9a-fA-F_]+|0[bB][01_]+|[0-9][0-9_]*)[lL]?\Z")
 
 
@@ -44,7 +46,8 @@ class JavaField(NamedTuple):
     """An instance field, or a component of a record.
 
     Attributes:
-        compatible: the number in ``@Compatible``; None without; its text where it is no plain number.
+        compatible: the number in ``@Compatible``; None without; its text where it is no plain number, "" if there is
+            none.
         comment: what its comments and its ``@Note`` say.
     """
 
@@ -66,6 +69,7 @@ class JavaClass(NamedTuple):
         is_generic: whether it has type parameters.
         is_abstract: whether it is abstract.
         extends: the name of its superclass, or "".
+        broken_line: the first line, outside of its methods, that is no Java; 0 if all are.
     """
 
     kind: str
@@ -80,6 +84,7 @@ class JavaClass(NamedTuple):
     comment: str
     file: str
     line: int
+    broken_line: int = 0
 
 
 def read_java(content: bytes, file: str) -> tuple[list[JavaClass], list[int]]:
@@ -106,12 +111,13 @@ def read_java(content: bytes, file: str) -> tuple[list[JavaClass], list[int]]:
     return list(_classes(root, package, file)), faults
 
 
-def _errors(node: Any) -> Iterator[Any]:
+def _errors(node: Any, but: frozenset[str] = frozenset()) -> Iterator[Any]:
+    """Yield what is no Java; not what is in nodes of the types `but`."""
     if node.type == "ERROR" or node.is_missing:
         yield node
-    elif node.has_error:
+    elif node.has_error and node.type not in but:
         for child in node.children:
-            yield from _errors(child)
+            yield from _errors(child, but)
 
 
 def _classes(node: Any, outer: str, file: str) -> Iterator[JavaClass]:
@@ -137,6 +143,7 @@ def _classes(node: Any, outer: str, file: str) -> Iterator[JavaClass]:
             comment=_paragraphs(_comment_before(child), _string(annotations.get("Note"))),
             file=file,
             line=child.start_point[0] + 1,
+            broken_line=next((node.start_point[0] + 1 for node in _errors(child, BODIES)), 0),
         )
         if body is not None:
             yield from _classes(body, full_name, file)
@@ -156,7 +163,7 @@ def _fields(body: Any) -> Iterator[JavaField]:
             yield JavaField(
                 _text(declarator.child_by_field_name("name")),
                 kind._replace(dimensions=kind.dimensions + _dimensions(declarator)),
-                _number(annotations.get("Compatible"), "order"),
+                _compatible(annotations),
                 said,
                 declarator.start_point[0] + 1,
             )
@@ -172,7 +179,7 @@ def _components(record: Any) -> Iterator[JavaField]:
         yield JavaField(
             _text(child.child_by_field_name("name")),
             kind._replace(dimensions=kind.dimensions + _dimensions(child)),
-            _number(annotations.get("Compatible"), "order"),
+            _compatible(annotations),
             _paragraphs(_comment_before(child), _string(annotations.get("Note")), _comment_behind(child)),
             child.start_point[0] + 1,
         )
@@ -246,6 +253,13 @@ def _number(arguments: Any, key: str) -> int | str | None:
     return int(digits, 8 if is_octal else 0)
 
 
+def _compatible(annotations: dict[str, Any]) -> int | str | None:
+    if "Compatible" not in annotations:
+        return None
+    number = _number(annotations["Compatible"], "order")
+    return "" if number is None else number
+
+
 def _string(arguments: Any) -> str:
     """The texts of an annotation's argument, joined as Java's + does; what is no text is left out."""
     node = _argument(arguments, "value")
@@ -260,7 +274,8 @@ def _literal(node: Any) -> str:
     quotes = 3 if text.startswith('"""') else 1
     text = re.sub(r"\\u+([0-9a-fA-F]{4})", lambda found: chr(int(found[1], 16)), text[quotes:-quotes])
     escapes = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "s": " ", "0": "\0", "\n": ""}
-    return re.sub(r"\\(.)", lambda found: escapes.get(found[1], found[1]), text, flags=re.DOTALL)
+    text = re.sub(r"\\(.)", lambda found: escapes.get(found[1], found[1]), text, flags=re.DOTALL)
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # halves of a pair are one character
 
 
 def _walk(node: Any) -> Iterator[Any]:
