@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from zfoo_py.errors import EncodeError
 from zfoo_py.protocol.attachment import NoAnswerAttachment, SignalAttachment
 from zfoo_py.protocol.common import PairLong, Pong
 from zfoo_py.protocol.foreign_codec import foreign_codec
+from zfoo_py.protocol.frozen_map import FrozenMap
 from zfoo_py.protocol.msgpack_codec import MsgpackCodec
 from zfoo_py.protocol.packet import Packet, PacketTable, ProtocolModule
 
@@ -39,3 +43,60 @@ def test_what_the_peers_codec_cannot_carry():
     with pytest.raises(EncodeError, match=r"Wide\.number: .* out of range"):
         codec.own(codec.encode(Wide(1 << 63)))
     assert codec.own(codec.encode(Pong(1))).hex() == "00680102"
+
+
+sets_table = PacketTable()
+sets = ProtocolModule(11, "sets", table=sets_table)
+
+
+class Basket(Packet):
+    names: set[str]
+
+
+@sets.packet(1001)
+class Baskets(Packet):
+    numbers: set[int]
+    names: set[str]
+    groups: set[frozenset[str]]
+    maps: set[FrozenMap[int, str]]
+    by_group: FrozenMap[frozenset[int], list[Basket]]
+
+
+numbers, texts = st.lists(st.integers(-(2**63), 2**63 - 1), max_size=6), st.lists(st.text(max_size=4), max_size=6)
+baskets = st.builds(
+    Baskets,
+    numbers | st.sets(st.integers(-9, 9)).map(sorted) | st.sets(st.integers(-9, 9)),
+    texts | texts.map(lambda names: dict.fromkeys(names).keys()),
+    st.lists(texts.map(frozenset), max_size=3),
+    st.lists(st.dictionaries(st.integers(0, 9), st.text(max_size=3), max_size=3).map(FrozenMap), max_size=3),
+    st.dictionaries(
+        st.frozensets(st.integers(0, 9), max_size=4), st.lists(st.builds(Basket, texts), max_size=2), max_size=3
+    ).map(FrozenMap),
+)
+
+
+@pytest.mark.parametrize("name", ["zfoo-java", "zfoo-json"])
+@given(packet=baskets)
+def test_sets_are_written_in_their_order_as_without_the_default_codec_between(name, packet):
+    default = MsgpackCodec(sets_table)
+    codec = foreign_codec(name, default)
+    if name == "zfoo-json":  # which has no such keys
+        packet = msgspec.structs.replace(packet, by_group=FrozenMap({}), maps=[])
+    assert codec.own(default.encode(packet)) == codec.messages.encode(packet)
+
+
+def test_what_a_class_does_to_its_set_when_it_is_made_counts():
+    table = PacketTable()
+
+    class Odd(Packet):
+        numbers: set[int]
+
+        def __post_init__(self) -> None:
+            if isinstance(self.numbers, set):
+                self.numbers.add(7)
+
+    ProtocolModule(12, "odd", table=table).packet(1002)(Odd)
+    default = MsgpackCodec(table)
+    codec = foreign_codec("zfoo-java", default)
+    own = codec.own(default.encode(Odd([9, 1])))
+    assert codec.messages.decode_message(codec.messages.finish(own))[1].numbers == {9, 1, 7}

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Protocol
 from zfoo_py.errors import EncodeError, PacketError
 from zfoo_py.protocol.attachment import Attachment, NoAnswerAttachment
 from zfoo_py.protocol.framing import frame
+from zfoo_py.protocol.msgpack_codec import MsgpackCodec
 
 if TYPE_CHECKING:
-    from zfoo_py.protocol.msgpack_codec import MsgpackCodec
     from zfoo_py.protocol.packet import Binding, Packet, PacketTable
 
 __all__ = ["ForeignCodec", "MessageCodec", "foreign_codec"]
@@ -47,7 +47,7 @@ class ForeignCodec:
         self.table: PacketTable = default.table
         self.messages = messages
         self.encode = default.encode
-        self._default = default
+        self._default = MsgpackCodec(default.table, keeps_order=True)
         self._last: tuple[bytes, bytes] = (b"", b"")
 
     def own(self, head: bytes) -> bytes:

@@ -68,12 +68,13 @@ class MsgpackCodec:
 
     Args:
         table: the mapping of packets.
+        keeps_order: whether the sets that are decoded remember the order they came in, as for who writes them anew.
     """
 
-    def __init__(self, table: PacketTable = DEFAULT_TABLE) -> None:
+    def __init__(self, table: PacketTable = DEFAULT_TABLE, *, keeps_order: bool = False) -> None:
         self.table = table
         self._packer = _Packer()
-        self._plans = Plans(self._fields_of)
+        self._plans = Plans(self._fields_of, keeps_order=keeps_order)
         self._outgoing: dict[type[Any], _Outgoing] = {}
         self._incoming: dict[int, _Incoming] = {}
         self._attachments = {number: self._plans.of(kind).build for number, kind in ATTACHMENTS.items()}

@@ -22,6 +22,7 @@ from zfoo_py.protocol.coercion import MismatchError, argument, attribute, exact,
 from zfoo_py.protocol.field_types import Fields, FieldType
 from zfoo_py.protocol.frozen_map import FrozenMap
 from zfoo_py.protocol.java_types import MAX_FLOAT, RANGES
+from zfoo_py.protocol.sets_in_order import FrozenSetInOrder, SetInOrder
 
 __all__ = ["Plan", "Plans"]
 
@@ -40,7 +41,7 @@ class Plan:
         build: unpacked array → packet. Raises MismatchError, and what the class's __post_init__ raises. O(size).
     """
 
-    __slots__ = ("_fields", "_nested", "_packet_class", "_required", "_shorter", "build", "flatten")
+    __slots__ = ("_fields", "_keeps_order", "_nested", "_packet_class", "_required", "_shorter", "build", "flatten")
     flatten: Callable[[Any], tuple[Any, ...]]
     build: Callable[[Any], Any]
 
@@ -56,11 +57,12 @@ class Plan:
             if default is msgspec.NODEFAULT:
                 self._required = index
 
-    def compile(self, nested: Mapping[type[Any], Plan]) -> None:
+    def compile(self, nested: Mapping[type[Any], Plan], *, keeps_order: bool = False) -> None:
         """Make both functions; `nested` has the plans of the classes in the fields, compiled or not."""
         self._nested = nested
+        self._keeps_order = keeps_order
         name = self._packet_class.__name__
-        code = _Code(nested)
+        code = _Code(nested, {})
         values = _values(len(self._fields))
         lines = []
         for value, (field, kind) in zip(values, self._fields, strict=True):
@@ -71,7 +73,8 @@ class Plan:
     def _builder(self, count: int) -> Callable[[Any], Any]:
         """Make the function that builds from a list of `count` fields."""
         name = self._packet_class.__name__
-        code = _Code(self._nested, packet_class=self._packet_class, build_other=self._build_other)
+        more = {"packet_class": self._packet_class, "build_other": self._build_other}
+        code = _Code(self._nested, {**more, **(_IN_ORDER if self._keeps_order else {})})
         values = _values(count)
         lines = [f"if type(array) is not list or len(array) != {count}:", "    return build_other(array)"]
         if values:
@@ -102,10 +105,12 @@ class Plans:
 
     Args:
         fields_of: gives the field types of a class; may raise PacketError.
+        keeps_order: whether sets that are built remember the order they came in.
     """
 
-    def __init__(self, fields_of: Callable[[type[Any]], Fields]) -> None:
+    def __init__(self, fields_of: Callable[[type[Any]], Fields], *, keeps_order: bool = False) -> None:
         self._fields_of = fields_of
+        self._keeps_order = keeps_order
         self._plans: dict[type[Any], Plan] = {}
 
     def of(self, packet_class: type[Any]) -> Plan:
@@ -120,7 +125,7 @@ class Plans:
                     made[current] = Plan(current, fields)
                     todo += [nested for kind in fields.values() for nested in kind.packets()]
             for current in made.keys() - self._plans.keys():
-                made[current].compile(made)
+                made[current].compile(made, keeps_order=self._keeps_order)
             self._plans.update(made)  # whole plans only: other threads read here
         return self._plans[packet_class]
 
@@ -128,7 +133,7 @@ class Plans:
 class _Code:
     """Writes the lines of one function, and the names they use."""
 
-    def __init__(self, nested: Mapping[type[Any], Plan], **names: object) -> None:
+    def __init__(self, nested: Mapping[type[Any], Plan], names: Mapping[str, object]) -> None:
         self._nested = nested
         self._count = 0
         self._names: dict[str, object] = {**_HELPERS, **names}
@@ -296,6 +301,8 @@ def _as_pairs(where: str, expected: str, value: list[Any]) -> list[Any]:
     return value
 
 
+# What stands for set and frozenset in functions that keep the order.
+_IN_ORDER: dict[str, object] = {"set": SetInOrder, "frozenset": FrozenSetInOrder}
 # What the functions made may name.
 _HELPERS: dict[str, object] = {
     "FrozenMap": FrozenMap,
