@@ -1,6 +1,7 @@
 """What the codecs cost: a packet → the frame of an ask → the packet, with msgpack and as Java zfoo has it.
 
     python benchmarks/codecs.py [--rounds N]
+    python benchmarks/codecs.py --hostile       # what wrong messages cost: bits flipped, cut, with noise in them
 
 `ask` is the message of W1-W3. The codecs take turns within a round; what counts is the ratio to msgpack in the same
 round, of processor time.
@@ -9,6 +10,7 @@ round, of processor time.
 from __future__ import annotations
 
 import argparse
+import random
 import sys
 from pathlib import Path
 from statistics import median
@@ -20,7 +22,7 @@ sys.path.insert(0, str(HERE.parent))
 
 from zfoo_py_adapter import NAME, PAYLOAD, TAGS, EchoAsk  # noqa: E402 - beside this file
 
-from zfoo_py import Int, Packet, ProtocolModule  # noqa: E402 - found only now
+from zfoo_py import DecodeError, Int, Packet, ProtocolModule  # noqa: E402 - found only now
 from zfoo_py.protocol.attachment import CLIENT_KEYED  # noqa: E402
 from zfoo_py.protocol.framing import HEADER_BYTES, frame  # noqa: E402
 from zfoo_py.protocol.msgpack_codec import MsgpackCodec  # noqa: E402
@@ -35,6 +37,8 @@ CODECS = (BASE, "zfoo-java", "zfoo-json")
 # Processor time of one codec with one packet in one round: short, so that what disturbs it hits all of them alike.
 SLICE_S = 0.01
 LANE, REMAINING_MS = 12_345, 3_000
+# Of each packet and codec; so many take a second.
+WRONG_MESSAGES = 2_000
 
 shapes = ProtocolModule(102, "shapes")
 
@@ -144,14 +148,58 @@ def measure(rounds: int) -> None:
     print(f"medians (least-greatest) of {rounds} rounds; processor time; ratios within a round")
 
 
+def spoiled(body: bytes, rng: random.Random) -> bytes:
+    """Return a message that somebody has worked on."""
+    data = bytearray(body)
+    for _ in range(rng.randint(1, 4)):
+        data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+    kind = rng.randrange(3)
+    if kind == 1:
+        return bytes(data[: rng.randrange(1, len(data))])
+    if kind == 2:
+        at = rng.randrange(len(data))
+        data[at:at] = rng.randbytes(rng.randrange(1, 2 * len(data)))
+    return bytes(data)
+
+
+def measure_hostile(count: int) -> None:
+    """Print a table: ns for each byte of the right message, and of `count` wrong ones, the least of 3 each."""
+    print(
+        f"{'packet':22} {'codec':10} {'right':>8} {'median':>8} {'99 %':>8} {'worst':>8} µs; wrong ones refused"
+    )
+    for title, packet in PACKETS.items():
+        for name, (encode, decode) in steps().items():
+            body = encode(packet)[HEADER_BYTES:]
+            rng = random.Random(title)
+            refused = 0
+
+            def decode_wrong(message: bytes, decode: Callable[[bytes], object] = decode) -> None:
+                nonlocal refused
+                try:
+                    decode(message)
+                except DecodeError:
+                    refused += 1
+
+            wrong = [spoiled(body, rng) for _ in range(count)]
+            costs = sorted(min(time_us(decode_wrong, one, 1) for _ in range(3)) for one in wrong)
+            right = min(time_us(decode, body, 10) for _ in range(20))
+            places = (costs[count // 2], costs[count * 99 // 100], costs[-1])
+            line = "".join(f" {cost:8.1f}" for cost in (right, *places))
+            print(f"{title:22} {name:10}{line} {refused / 3 / count:9.0%}", flush=True)
+
+
 def main() -> None:
     """Measure."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=21, help="of all codecs, for each packet (default: 21)")
+    parser.add_argument("--hostile", action="store_true", help="what wrong messages cost (default: right ones)")
     options = parser.parse_args()
     if options.rounds < 1:
         parser.error("--rounds must be greater than 0")
-    measure(options.rounds)
+    if options.hostile:
+        measure_hostile(WRONG_MESSAGES)
+    else:
+        measure(options.rounds)
 
 
 if __name__ == "__main__":

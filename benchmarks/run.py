@@ -43,6 +43,8 @@ from zfoo_py import __version__ as VERSION  # noqa: E402, N812 - found only now,
 OURS = "zfoo_py"
 BASE = "raw_msgpack"
 ADAPTERS = ("raw_socket", BASE, OURS)
+# With --java.
+JAVA = "zfoo_py_java"
 # With --peers. (nats needs a server that is no Python package; it is not measured.)
 PEERS = ("pyzmq", "pyzmq_asyncio", "pyro5", "thriftpy2_sync", "thriftpy2_aio", "rpyc", "grpc_aio", "grpc_sync")
 WORKS = ("W1.same", "W1", "W1a.same", "W1a", "W2", "W3", "W4", "W5")
@@ -286,7 +288,7 @@ def chosen(options: argparse.Namespace) -> dict[str, list[str]]:
     """Return adapter → its works; a peer that is not installed is left out, and named."""
     works = options.only.split(",") if options.only else list(WORKS)
     found = {}
-    for name in (*ADAPTERS, *(PEERS if options.peers else ())):
+    for name in (*ADAPTERS, *((JAVA,) if options.java else ()), *(PEERS if options.peers else ())):
         try:
             found[name] = [work for work in works if work in works_of(name)]
         except ImportError as error:
@@ -302,6 +304,7 @@ def main() -> int:
     parser.add_argument("--cap", type=float, default=2.0, metavar="S", help="seconds per work at most (default: 2)")
     parser.add_argument("--only", metavar="WORK,...", help=f"of {', '.join(WORKS)} (default: all)")
     parser.add_argument("--peers", action="store_true", help=f"also {', '.join(PEERS)} (default: not)")
+    parser.add_argument("--java", action="store_true", help=f"also {JAVA}: in the format of Java zfoo (default: not)")
     parser.add_argument("--idle", type=int, default=1000, metavar="N", help="sessions of W5 (default: 1000)")
     parser.add_argument("--json", metavar="FILE", help="write every row of every round (default: none)")
     parser.add_argument("--plot", metavar="FILE.png", help="draw the ratios as bars (default: not)")
