@@ -61,6 +61,13 @@ def test_it_says_modules_ids_and_places():
     ]
 
 
+@pytest.mark.parametrize("encoding", ["GBK", "utf-7", "nonsense", "base64"])
+def test_an_encoding_that_cannot_be_read_is_an_error_of_the_file(encoding):
+    content = f"<?xml version='1.0' encoding='{encoding}'?><protocols/>".encode()
+    with pytest.raises(ConfigError, match=r"p\.xml: is in an encoding that cannot be read .*: save it as UTF-8"):
+        read_protocol_xml(content, "p.xml")
+
+
 @pytest.mark.parametrize(
     ("inside", "text"),
     [
