@@ -210,26 +210,30 @@ class ForeignSessionActor(SessionActor):
     # --- to the peer
 
     def _outbound(self, outbound: m.Outbound) -> None:
-        try:
-            size = len(self._foreign.own(outbound.call.head))
-        except EncodeError as error:
+        error = self._cannot_take(outbound.call.binding.packet_class.__name__, outbound.call.head)
+        if error is not None:
             failures.fail(outbound.call, failures.cannot_encode(outbound, error, self.session))
-            return
-        if size > self._max_head_bytes:
-            failures.fail(outbound.call, failures.too_large(outbound, self.session, self._max_head_bytes))
             return
         super()._outbound(outbound)
 
     def _send(self, send: m.Send) -> None:
-        try:
-            size = len(self._foreign.own(send.head))
-        except EncodeError as error:
+        error = self._cannot_take(send.packet, send.head)
+        if error is not None:
             failures.fail_send(send, failures.send_cannot_encode(send, error, self.session))
             return
-        if size > self._max_head_bytes:
-            failures.fail_send(send, failures.send_too_large(send, self.session, self._max_head_bytes))
-            return
         super()._send(send)
+
+    def _cannot_take(self, packet: str, head: bytes) -> EncodeError | None:
+        """Return why a Java peer cannot be sent a packet of that name, if it cannot."""
+        try:
+            size = len(self._foreign.own(head))
+        except EncodeError as error:
+            return error
+        if size <= self._max_head_bytes:
+            return None
+        return EncodeError(
+            f"{packet} has {size} bytes, more than the {self._max_head_bytes} allowed: send less at once"
+        )
 
     def _reply(self, reply: m.Reply) -> None:
         self._answer(reply.signal_id, reply.head)
