@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
@@ -134,9 +135,12 @@ def test_a_java_client_asks(codec):
             client.send(ScoreNote("bare"))
             assert await client.receive() == (ScoreNote("re: bare"), None)
             client.send(Ping())
-            assert await client.receive() == (Pong(0), None)
+            pong, attachment = await client.receive()
+            assert (type(pong), attachment) == (Pong, None)
+            assert abs(pong.time - time.time() * 1000) < 60_000  # Java clients set their clocks by it
             client.send(Ping(), SignalAttachment(1, 5, -1, 0))
-            assert await client.receive() == (Pong(0), SignalAttachment(0, 5, -1, 0))
+            pong, attachment = await client.receive()
+            assert (type(pong), attachment) == (Pong, SignalAttachment(0, 5, -1, 0))
             await client.close()
 
     asyncio.run(main())

@@ -190,7 +190,7 @@ class ForeignSessionActor(SessionActor):
         return self._last_asked
 
     def _pong_to(self, ours: Attachment | None) -> None:
-        head = self._codec.encode(Pong(0))
+        head = self._codec.encode(Pong(self._env.clock_ms()))
         if isinstance(ours, SignalAttachment):
             self._answer(ours.signal_id, head)
         else:
