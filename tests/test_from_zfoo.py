@@ -131,7 +131,7 @@ def test_the_packets_are_those_of_the_java_classes(folder, capsys):
     java.mkdir(parents=True)
     for kind, name, _, text in BLOCKS:
         if kind == "java" and name:
-            (java / name).write_text(f"package com.example.level;\n{text}", encoding="utf-8")
+            (java / name).write_text(text, encoding="utf-8")
     assert main(["import-java", str(java), "--xml", str(folder / "protocol.xml")]) == 0
     assert shape(capsys.readouterr().out) == shape(FILES["levels.py"])
 

@@ -159,6 +159,7 @@ class Engine:
             hello=self._hello,
             limits=limits,
             warn=warn_peer,
+            clock_ms=lambda: time.time_ns() // 1_000_000,
             undelivered=self._undelivered,
             provides=provides,
         )

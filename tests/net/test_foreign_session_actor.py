@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
@@ -134,9 +135,12 @@ def test_a_java_client_asks(codec):
             client.send(ScoreNote("bare"))
             assert await client.receive() == (ScoreNote("re: bare"), None)
             client.send(Ping())
-            assert await client.receive() == (Pong(0), None)
+            pong, attachment = await client.receive()
+            assert (type(pong), attachment) == (Pong, None)
+            assert abs(pong.time - time.time() * 1000) < 60_000  # Java clients set their clocks by it
             client.send(Ping(), SignalAttachment(1, 5, -1, 0))
-            assert await client.receive() == (Pong(0), SignalAttachment(0, 5, -1, 0))
+            pong, attachment = await client.receive()
+            assert (type(pong), attachment) == (Pong, SignalAttachment(0, 5, -1, 0))
             await client.close()
 
     asyncio.run(main())
@@ -149,6 +153,32 @@ def test_behind_a_java_gateway():
             signal = SignalAttachment(0, 9, -1, 3)
             client.send(ScoreAsk(1, ["a"]), GatewayAttachment(True, 5, signal, 0, 6))
             assert await client.receive() == (ScoreAnswer(1, 1), GatewayAttachment(False, 5, signal, 0, 6))
+            client.send(ScoreAsk(2, ["a"]), GatewayAttachment(True, 7, None, 0, 6))
+            assert await client.receive() == (ScoreAnswer(2, 1), GatewayAttachment(False, 7, None, 0, 6))
+            await client.close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("codec", [zfoo_java_codec, zfoo_json_codec])
+def test_an_ask_without_attachment_is_answered_without(codec):
+    """As Java's clients do that wait for a packet, and not for the answer to an ask (zfoo.md section 3)."""
+
+    async def main():
+        name = "zfoo-java" if codec is zfoo_java_codec else "zfoo-json"
+        async with provider(name) as server:
+            client = await JavaClient.connect(server.listeners[name], codec)
+            client.send(ScoreAsk(1, ["a"]))
+            client.send(ScoreAsk(2, []))
+            assert await client.receive() == (ScoreAnswer(1, 1), None)
+            assert await client.receive() == (ScoreAnswer(2, 0), None)
+            client.send(ScoreAsk(-1, []))
+            error, attachment = await client.receive()
+            assert (type(error), attachment) == (Error, None)
+            # Whoever says that it wants no answer gets none.
+            client.send(ScoreAsk(3, []), NoAnswerAttachment(5))
+            client.send(ScoreAsk(4, []), SignalAttachment(1, 9, 5, 0))
+            assert await client.receive() == (ScoreAnswer(4, 0), SignalAttachment(0, 9, 5, 0))
             await client.close()
 
     asyncio.run(main())

@@ -64,7 +64,10 @@ class Sizes:
 TOO_LARGE = r"SizeAsk\.number: 9223372036854775808 is out of range: Long is -9223372036854775808 to 9223372036854775807"
 TOO_MANY = r"SizeAsk\.texts: 70000 elements, and Java zfoo reads fewer than 65536"
 NO_PAIRS = r"PairAsk\.pair is tuple\[int, str\], which Java zfoo does not have: use tuple\[T, \.\.\.\] or a packet"
+TOO_LONG = r"SizeAsk has 1048[56]\d\d bytes, more than the 1048512 allowed: send less at once \(127"
 REFUSED = [
+    ("zfoo-java", SizeAsk(0, ["x" * (1 << 20)]), TOO_LONG),
+    ("zfoo-json", SizeAsk(0, ["x" * (1 << 20)]), TOO_LONG),
     ("zfoo-java", SizeAsk(1 << 63, []), TOO_LARGE),
     ("zfoo-java", SizeAsk(0, ["x"] * 70_000), TOO_MANY),
     ("zfoo-java", PairAsk((1, "a")), NO_PAIRS),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from types import ModuleType
 
 import pytest
@@ -61,6 +62,13 @@ def test_it_says_modules_ids_and_places():
     ]
 
 
+@pytest.mark.parametrize("encoding", ["GBK", "utf-7", "nonsense", "base64"])
+def test_an_encoding_that_cannot_be_read_is_an_error_of_the_file(encoding):
+    content = f"<?xml version='1.0' encoding='{encoding}'?><protocols/>".encode()
+    with pytest.raises(ConfigError, match=r"p\.xml: is in an encoding that cannot be read .*: save it as UTF-8"):
+        read_protocol_xml(content, "p.xml")
+
+
 @pytest.mark.parametrize(
     ("inside", "text"),
     [
@@ -92,13 +100,13 @@ def test_what_java_refuses_is_refused_with_its_line(inside, text):
     with pytest.raises(ConfigError) as caught:
         read(f"<protocols>{inside}</protocols>")
     assert text in str(caught.value)
-    assert str(caught.value).startswith("p.xml:")
+    assert re.match(r"p\.xml:\d+: ", str(caught.value))
 
 
 def test_another_document_and_entities_are_refused():
-    with pytest.raises(ConfigError, match="begins with <beans>"):
+    with pytest.raises(ConfigError, match="^p.xml:1: begins with <beans>"):
         read("<beans/>")
-    with pytest.raises(ConfigError, match="declares an entity"):
+    with pytest.raises(ConfigError, match="^p.xml:1: declares an entity"):
         read('<!DOCTYPE protocols [<!ENTITY a "b">]><protocols/>')
 
 

@@ -66,6 +66,7 @@ class World:
             hello=lambda: Hello(WIRE_VERSION, "node", "us", "", self.limits.max_frame_bytes),
             limits=self.limits,
             warn=lambda _peer, text: self.warnings.append(text),
+            clock_ms=lambda: 1_700_000_000_000,
             undelivered=lambda *names: self.undelivered.append(names),
         )
 

@@ -16,6 +16,7 @@ from zfoo_py.protocol.attachment import (
     CLIENT_ANSWER,
     CLIENT_CODES,
     CLIENT_KEYED,
+    CLIENT_KEYLESS,
     CLIENT_OUTSIDE,
     MAX_SIGNAL_ID,
     Attachment,
@@ -27,6 +28,7 @@ from zfoo_py.protocol.attachment import (
 )
 from zfoo_py.protocol.common import Error, ErrorCode, Hello, Ping, Pong, zfoo_py_module
 from zfoo_py.protocol.common import Heartbeat as HeartbeatPacket
+from zfoo_py.protocol.packet import Ask
 from zfoo_py.protocol.raised import Raised
 from zfoo_py.protocol.registration import parse
 
@@ -66,8 +68,9 @@ class ForeignSessionActor(SessionActor):
         self._foreign = foreign
         self._codec = foreign  # type: ignore[assignment]  # what a session calls of a codec, it has
         self._max_head_bytes = min(self._limits.max_frame_bytes, MAX_MESSAGE_BYTES) - ATTACHMENT_BYTES
-        # The peer's asks that are in work here: our id → its attachment, which the answer carries back.
-        self._asked: dict[int, Attachment] = {}
+        # The peer's asks that are in work here: our id → its attachment, which the answer carries back;
+        # None: it had none.
+        self._asked: dict[int, Attachment | None] = {}
         self._last_asked = 0
         self._signs_bytes = 0
         self._looked_at_s = self._idle_since_s = self._began_s
@@ -129,7 +132,7 @@ class ForeignSessionActor(SessionActor):
         if attachment.__class__ is GatewayAttachment and not attachment.client:
             self._env.warn(self.session.peer, f"{self.session.peer} takes this node for a gateway")
             return
-        ours = self._as_ours(attachment)
+        ours = self._as_ours(attachment, packet)
         if packet.__class__ is Ping:
             self._pong_to(ours)
         elif packet.__class__ is Error and ours is None:
@@ -168,20 +171,25 @@ class ForeignSessionActor(SessionActor):
             self._env.warn(self.session.peer, f"closed the session with {self.session.peer}: {fault}")
         self._down(fault)
 
-    def _as_ours(self, attachment: Attachment | None) -> Attachment | None:
-        """Return what the receivers' side is to see; an ask gets an id of ours, for the peer's is any number."""
+    def _as_ours(self, attachment: Attachment | None, packet: Packet) -> Attachment | None:
+        """Return what the receivers' side is to see; an ask gets an id of ours, for the peer's is any number.
+
+        Java clients that wait for a packet, and not for an answer, send their asks without SignalAttachment.
+        """
         if isinstance(attachment, SignalAttachment):
             return SignalAttachment(attachment.client, self._note(attachment), attachment.task_executor_hash)
         if isinstance(attachment, GatewayAttachment):
             lane = attachment.task_executor_hash or int32(attachment.uid)
-            if attachment.signal_attachment is None:
+            if attachment.signal_attachment is None and not isinstance(packet, Ask):
                 return NoAnswerAttachment(lane)
             return SignalAttachment(CLIENT_KEYED, self._note(attachment), lane)
+        if attachment is None and isinstance(packet, Ask) and self.session.side == "server":
+            return SignalAttachment(CLIENT_KEYLESS, self._note(None), -1)
         if isinstance(attachment, HttpAttachment):
             return NoAnswerAttachment(attachment.task_executor_hash)
         return attachment if isinstance(attachment, NoAnswerAttachment) else None
 
-    def _note(self, attachment: Attachment) -> int:
+    def _note(self, attachment: Attachment | None) -> int:
         """Keep the attachment of an ask until it is answered. Those never answered (cancelled) make room at last."""
         if len(self._asked) >= 2 * self._limits.max_in_work_per_session:
             del self._asked[next(iter(self._asked))]
@@ -190,7 +198,7 @@ class ForeignSessionActor(SessionActor):
         return self._last_asked
 
     def _pong_to(self, ours: Attachment | None) -> None:
-        head = self._codec.encode(Pong(0))
+        head = self._codec.encode(Pong(self._env.clock_ms()))
         if isinstance(ours, SignalAttachment):
             self._answer(ours.signal_id, head)
         else:
@@ -210,26 +218,30 @@ class ForeignSessionActor(SessionActor):
     # --- to the peer
 
     def _outbound(self, outbound: m.Outbound) -> None:
-        try:
-            size = len(self._foreign.own(outbound.call.head))
-        except EncodeError as error:
+        error = self._cannot_take(outbound.call.binding.packet_class.__name__, outbound.call.head)
+        if error is not None:
             failures.fail(outbound.call, failures.cannot_encode(outbound, error, self.session))
-            return
-        if size > self._max_head_bytes:
-            failures.fail(outbound.call, failures.too_large(outbound, self.session, self._max_head_bytes))
             return
         super()._outbound(outbound)
 
     def _send(self, send: m.Send) -> None:
-        try:
-            size = len(self._foreign.own(send.head))
-        except EncodeError as error:
+        error = self._cannot_take(send.packet, send.head)
+        if error is not None:
             failures.fail_send(send, failures.send_cannot_encode(send, error, self.session))
             return
-        if size > self._max_head_bytes:
-            failures.fail_send(send, failures.send_too_large(send, self.session, self._max_head_bytes))
-            return
         super()._send(send)
+
+    def _cannot_take(self, packet: str, head: bytes) -> EncodeError | None:
+        """Return why a Java peer cannot be sent a packet of that name, if it cannot."""
+        try:
+            size = len(self._foreign.own(head))
+        except EncodeError as error:
+            return error
+        if size <= self._max_head_bytes:
+            return None
+        return EncodeError(
+            f"{packet} has {size} bytes, more than the {self._max_head_bytes} allowed: send less at once"
+        )
 
     def _reply(self, reply: m.Reply) -> None:
         self._answer(reply.signal_id, reply.head)
@@ -240,8 +252,10 @@ class ForeignSessionActor(SessionActor):
         self._answer(signal_id, self._codec.encode(Error(ErrorCode.OVERLOADED, text)))
 
     def _answer(self, signal_id: int, head: bytes) -> None:
-        asked = self._asked.pop(signal_id, None)
-        if asked is None or not self.session.is_up:
+        if signal_id not in self._asked:
+            return
+        asked = self._asked.pop(signal_id)
+        if not self.session.is_up:
             return
         if refusal := self._refusal(head):
             self._env.warn(self.session.peer, f"an answer to {self.session.peer} was not sent: {refusal.message}")
@@ -291,8 +305,10 @@ class ForeignSessionActor(SessionActor):
 _ASKS: Final = CLIENT_CODES - {CLIENT_ANSWER}
 
 
-def _returned(asked: Attachment) -> Attachment:
+def _returned(asked: Attachment | None) -> Attachment | None:
     """Return the attachment of the answer: the ask's, with another client code."""
+    if asked is None:
+        return None
     if isinstance(asked, GatewayAttachment):
         return msgspec.structs.replace(asked, client=False)
     assert isinstance(asked, SignalAttachment)

@@ -89,6 +89,7 @@ class SessionEnv(msgspec.Struct, frozen=True):
         limits: ``zfoo_py.config.Limits``.
         warn: writes one log line about a peer, bounded in rate: (peer, text).
         provides: (module, group) of everything the node provides.
+        clock_ms: ms since 1970, for Java peers that send Ping.
         undelivered: takes what was sent one way and never written: (packet, module, reason).
     """
 
@@ -100,5 +101,6 @@ class SessionEnv(msgspec.Struct, frozen=True):
     hello: Callable[[], Hello]
     limits: Any
     warn: Callable[[str, str], None]
+    clock_ms: Callable[[], int]
     undelivered: Callable[[str, str, str], None]
     provides: frozenset[tuple[str, str]] = frozenset()

@@ -110,7 +110,7 @@ class Ping(Packet):
 
 @common.packet(104)
 class Pong(Packet):
-    """The answer to `Ping`: the peer's clock in ms since 1970."""
+    """The answer to `Ping`: the peer's clock in ms since 1970; 0 between Python nodes."""
 
     time: Long
 

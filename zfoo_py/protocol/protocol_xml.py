@@ -184,6 +184,12 @@ class _Reader:
             raise ConfigError(
                 f"is no XML: {expat.ErrorString(error.code)}", path=f"{self._name}:{error.lineno}"
             ) from error
+        except ConfigError:
+            raise
+        except (ValueError, LookupError) as error:  # what expat leaves to Python's codecs
+            raise ConfigError(
+                f"is in an encoding that cannot be read ({error}): save it as UTF-8", path=self._name
+            ) from error
         return tuple(XmlModule(**module, protocols=tuple(protocols)) for module, protocols in self._modules)
 
     @property
