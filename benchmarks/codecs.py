@@ -163,10 +163,8 @@ def spoiled(body: bytes, rng: random.Random) -> bytes:
 
 
 def measure_hostile(count: int) -> None:
-    """Print a table: ns for each byte of the right message, and of `count` wrong ones, the least of 3 each."""
-    print(
-        f"{'packet':22} {'codec':10} {'right':>8} {'median':>8} {'99 %':>8} {'worst':>8} µs; wrong ones refused"
-    )
+    """Print a table: µs to read the right message, and `count` wrong ones of up to three times its length."""
+    print(f"{'packet':22} {'codec':10} {'right':>8} {'median':>8} {'99 %':>8} {'worst':>8} µs; wrong ones refused")
     for title, packet in PACKETS.items():
         for name, (encode, decode) in steps().items():
             body = encode(packet)[HEADER_BYTES:]

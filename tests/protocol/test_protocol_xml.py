@@ -104,9 +104,9 @@ def test_what_java_refuses_is_refused_with_its_line(inside, text):
 
 
 def test_another_document_and_entities_are_refused():
-    with pytest.raises(ConfigError, match="^p.xml:1: begins with <beans>"):
+    with pytest.raises(ConfigError, match=r"^p\.xml:1: begins with <beans>"):
         read("<beans/>")
-    with pytest.raises(ConfigError, match="^p.xml:1: declares an entity"):
+    with pytest.raises(ConfigError, match=r"^p\.xml:1: declares an entity"):
         read('<!DOCTYPE protocols [<!ENTITY a "b">]><protocols/>')
 
 
