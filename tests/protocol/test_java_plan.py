@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.java_model import without_halves
 from tests.support.java_packets import TABLE as WIRE_TABLE
 from tests.support.java_packets import WIRE, packet_of
 from zfoo_py.errors import DecodeError, EncodeError, PacketError
@@ -91,7 +92,7 @@ FIELDS = st.lists(
 def normal(value):
     """What reading gives for a value, by zfoo.md section 1."""
     if isinstance(value, str):
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\ufffd", "?")
+        return without_halves(value)
     if isinstance(value, FrozenMap | dict):
         return type(value)({normal(k): normal(v) for k, v in value.items()})
     if isinstance(value, list | tuple | set | frozenset):

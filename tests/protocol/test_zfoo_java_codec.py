@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.support.java_packets import CLASSES, TABLE, WIRE, packet_as_read, packet_of
 from zfoo_py.errors import DecodeError
@@ -76,6 +78,21 @@ def test_a_java_peer_tells_the_time(client):
         for size in range(len(head) + 1, len(message)):
             with pytest.raises(DecodeError, match="ends within a value"):
                 CODEC.decode_message(message[:size])
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(st.sampled_from([0, 1, 2, 0x7F, 0x80, 0x81, 0xC5, 0xFF]) | st.integers(0, 255), max_size=22).map(bytes))
+def test_the_quick_function_reads_what_the_plan_reads(data):
+    """Of a SignalAttachment: the same numbers, and the end of the data in the same places."""
+    head = CODEC.encode(PairLong(1, 2))
+    try:
+        expected, end = CODEC._plans.of(SignalAttachment).read(b"\x01" + data, 0, [0])
+        assert end <= len(data) + 1
+    except IndexError:
+        with pytest.raises(DecodeError, match="ends within a value"):
+            CODEC.decode_message(head + b"\x01\x00\x00\x01" + data)
+    else:
+        assert CODEC.decode_message(head + b"\x01\x00\x00\x01" + data)[2] == expected
 
 
 @pytest.mark.parametrize("entry", WIRE["crossDecode"], ids=ids(WIRE["crossDecode"]))
