@@ -145,7 +145,7 @@ def test_a_connection_that_ends_within_a_frame_ends_its_session_and_says_nothing
 @pytest.mark.parametrize("codec", CODECS)
 def test_what_is_no_frame_ends_the_session_in_one_line(codec, name, is_proven):
     async def main():
-        async with provider(codec) as (node, dial):
+        async with provider(codec) as (_node, dial):
             data, text = ENDS[name]
             peer = await dial()
             if is_proven:
@@ -165,7 +165,7 @@ def test_what_is_no_frame_ends_the_session_in_one_line(codec, name, is_proven):
 @pytest.mark.parametrize("codec", CODECS)
 def test_a_first_frame_that_is_none_ends_the_session_in_one_line(codec, name):
     async def main():
-        async with provider(codec) as (node, dial):
+        async with provider(codec) as (_node, dial):
             peer = await dial()
             with logged() as lines:
                 peer.write(frame(BODIES[name]))
