@@ -13,8 +13,20 @@ from typing import TYPE_CHECKING, Any, Final
 from zfoo_py.protocol.coercion import MismatchError, argument
 from zfoo_py.protocol.field_types import FieldType
 from zfoo_py.protocol.frozen_map import FrozenMap
+from zfoo_py.protocol.hashes import is_composed, spread
 from zfoo_py.protocol.java_bytes import UNZIGZAG, read_int, read_int_list, read_long, read_long_list, too_short
-from zfoo_py.protocol.java_code import KEYED, MAPS, PYTHON_TYPE, WIDTHS, Code, indented, limit_of, too_many, width_of
+from zfoo_py.protocol.java_code import (
+    KEYED,
+    MAPS,
+    PYTHON_TYPE,
+    SETS,
+    WIDTHS,
+    Code,
+    indented,
+    limit_of,
+    too_many,
+    width_of,
+)
 
 if TYPE_CHECKING:
     from zfoo_py.protocol.java_plan import JavaPlan
@@ -115,7 +127,8 @@ class _Reader(Code):
         lines += [f"        raise too_many({where!r}, {count}, {limit_of(kind)})"]
         lines += self._items(kind, to, count, where)
         if kind.kind not in {"list", "dict"}:
-            lines.append(f"{to} = {PYTHON_TYPE.get(kind.kind, kind.kind)}({to})")
+            given = f"spread({to})" if kind.kind in SETS and is_composed(kind.items[0]) else to
+            lines.append(f"{to} = {PYTHON_TYPE.get(kind.kind, kind.kind)}({given})")
         if kind.kind in KEYED:
             # What is in elements has paid for itself.
             own = f"{count} + 1" if any(item.items or item.packet for item in kind.items) else f"p - {begun}"
@@ -129,6 +142,11 @@ class _Reader(Code):
             key = self.name("k")
             read = self._value(kind.items[0], key, f"{where} (a key)")
             read += self._value(kind.items[1], item, f"{where} (a value)")
+            if is_composed(kind.items[0]):
+                keys = self.name("l")
+                lines = [f"{keys}, {to} = [], []", f"for _ in range({count}):"]
+                lines += indented([*read, f"{keys}.append({key})", f"{to}.append({item})"])
+                return [*lines, f"{to} = dict(zip(spread({keys}), {to}))"]
             return [f"{to} = {{}}", f"for _ in range({count}):", *indented([*read, f"{to}[{key}] = {item}"])]
         width = width_of(kind.items[0])
         if width in {"int", "long"}:
@@ -195,6 +213,7 @@ _NAMES: Final[dict[str, object]] = {
     "read_long": read_long,
     "read_long_list": read_long_list,
     "read_size": _read_size,
+    "spread": spread,
     "too_long": _too_long,
     "too_many": too_many,
     "too_much": _too_much,

@@ -11,6 +11,7 @@ from typing import Any, Final
 from zfoo_py.protocol.coercion import MismatchError, exact, in_order, out_of_range, refused
 from zfoo_py.protocol.field_types import FieldType
 from zfoo_py.protocol.frozen_map import FrozenMap
+from zfoo_py.protocol.hashes import is_composed, spread
 from zfoo_py.protocol.java_types import RANGES
 
 __all__ = ["Reader", "Writer", "empty", "json_text", "reader", "writer"]
@@ -182,11 +183,13 @@ def reader(kind: FieldType, where: str, packet_reader: Callable[[type[Any]], Rea
 
     elif kind.items:
         each = reader(kind.items[0], f"{where} (an element)", packet_reader)
+        is_keyed = kind.kind in {"set", "frozenset"} and is_composed(kind.items[0])
 
         def read(value: Any) -> Any:
             if type(value) is not list:
                 raise refused(where, text, value)
-            return _MAKE[kind.kind](map(each, value))
+            made = list(map(each, value))
+            return _MAKE[kind.kind](spread(made) if is_keyed else made)
 
     else:
         read = _scalar_reader(kind, where)

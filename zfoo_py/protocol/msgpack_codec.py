@@ -27,6 +27,7 @@ from zfoo_py.protocol.attachment import (
 )
 from zfoo_py.protocol.coercion import MismatchError
 from zfoo_py.protocol.field_types import Fields, read_fields
+from zfoo_py.protocol.hashes import spread
 from zfoo_py.protocol.packet import DEFAULT_TABLE, Binding, Packet, PacketTable
 from zfoo_py.protocol.plan import Plans
 
@@ -239,7 +240,12 @@ def _guilty_field(packet: Packet, flatten: _Flatten) -> str:
 
 def _unpack_array_keys(body: bytes | memoryview) -> Any:
     """Unpack a body in which an array is (in) the key of a map: there, and only there, arrays are tuples."""
-    return _with_lists(_unpack(body, strict_map_key=False, use_list=False))
+    return _with_lists(_unpack(body, strict_map_key=False, use_list=False, object_pairs_hook=_map))
+
+
+def _map(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+    spread([key for key, _ in pairs])
+    return dict(pairs)
 
 
 def _with_lists(value: Any) -> Any:

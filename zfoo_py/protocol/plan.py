@@ -21,6 +21,7 @@ import msgspec
 from zfoo_py.protocol.coercion import MismatchError, argument, attribute, exact, in_order, out_of_range, refused
 from zfoo_py.protocol.field_types import Fields, FieldType
 from zfoo_py.protocol.frozen_map import FrozenMap
+from zfoo_py.protocol.hashes import is_composed, spread
 from zfoo_py.protocol.java_types import MAX_FLOAT, RANGES
 from zfoo_py.protocol.sets_in_order import FrozenSetInOrder, SetInOrder
 
@@ -194,7 +195,8 @@ class _Code:
         lines += _range_check(kind, value, where)
         lines += self._items(self.build, kind, value, where, changes=not _unpacks_as_is(kind.items))
         if kind.kind in {"set", "frozenset", "series", "map"}:
-            lines.append(f"{value} = {_PYTHON_TYPE.get(kind.kind, kind.kind)}({value})")
+            given = f"spread({value})" if kind.kind in _SETS and is_composed(kind.items[0]) else value
+            lines.append(f"{value} = {_PYTHON_TYPE.get(kind.kind, kind.kind)}({given})")
         elif kind.kind == "tuple" and _unpacks_as_is(kind.items):
             lines.append(f"{value} = tuple({value})")
         return lines
@@ -227,6 +229,11 @@ class _Code:
         else:
             lines = step(kind.items[0], item, f"{where} (an element)")
             head, empty, keep = f"for {item} in {value}:", "[]", f"{new}.append({item})"
+        if step == self.build and kind.kind in {"dict", "map"} and is_composed(kind.items[0]):
+            keys = self._name("l")
+            lines += [f"{keys}.append({key})", f"{new}.append({item})"]
+            made = f"{value} = dict(zip(spread({keys}), {new}))"
+            return [f"{keys}, {new} = [], []", head, *_indented(lines), made]
         if not changes:
             return [head, *_indented(lines)]
         return [f"{new} = {empty}", head, *_indented([*lines, keep]), f"{value} = {new}"]
@@ -312,4 +319,5 @@ _HELPERS: dict[str, object] = {
     "in_order": in_order,
     "out_of_range": out_of_range,
     "refused": refused,
+    "spread": spread,
 }
