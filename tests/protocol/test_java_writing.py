@@ -137,6 +137,19 @@ def test_what_the_quick_one_leaves_alone(value):
 
 
 @pytest.mark.parametrize(
+    ("kind", "value"),
+    [(Inner, Twin(1, "b")), (list[Inner], [Twin(1, "b")]), (dict[int, Inner | None], {1: Twin(1, "b")})],
+)
+def test_a_packet_of_another_class_is_none_of_this_however_alike(kind, value):
+    made, table = declared([((kind, None), None, False)])
+    plan = JavaPlans(table.fields).of(made)
+    with pytest.raises(UnusualError):
+        plan.write(made(value), b"")
+    with pytest.raises(MismatchError, match="expected Inner"):
+        plan.write_any(made(value))
+
+
+@pytest.mark.parametrize(
     ("kind", "count", "make"),
     [
         (set[int], 0x8000, range),
