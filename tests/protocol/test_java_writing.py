@@ -16,6 +16,7 @@ from zfoo_py.errors import EncodeError
 from zfoo_py.protocol.coercion import MismatchError
 from zfoo_py.protocol.field_types import FieldType
 from zfoo_py.protocol.frozen_map import FrozenMap
+from zfoo_py.protocol.java_bytes import SMALL
 from zfoo_py.protocol.java_plan import JavaPlans
 from zfoo_py.protocol.java_types import Int, Short
 from zfoo_py.protocol.java_writing import UnusualError, writer
@@ -170,6 +171,14 @@ def test_fewer_than_java_refuses_and_no_more(kind, count, make):
         plan.write(made(kind.__origin__(make(count))), b"")
     with pytest.raises(MismatchError, match=f"{count} elements"):
         plan.write_any(made(kind.__origin__(make(count))))
+
+
+@pytest.mark.parametrize("count", [SMALL - 1, SMALL, SMALL + 1, 0x4000, 0x20_0000])
+def test_lengths_next_to_those_that_have_their_bytes_in_a_table(count):
+    made, table = declared([((str, None), None, False), ((bytes, None), None, False), ((list[str], None), None, False)])
+    packet = made("x" * count, b"x" * count, ["x"] * min(count, 0x4000))
+    quick, careful = both(table, packet)
+    assert quick == careful == Model(table).write(packet)
 
 
 def test_sets_on_their_way_to_a_java_peer_are_written_quickly_in_their_order():
