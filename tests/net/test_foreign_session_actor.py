@@ -7,12 +7,14 @@ import time
 
 import pytest
 
+from tests.support.java_peers import JavaPeer
 from zfoo_py import Ask, Error, Int, Node, Packet, PacketTable, ProtocolModule, RemoteError, Session, packet_receiver
 from zfoo_py.protocol import zfoo_java_codec, zfoo_json_codec
 from zfoo_py.protocol.attachment import GatewayAttachment, NoAnswerAttachment, SignalAttachment
 from zfoo_py.protocol.common import Heartbeat, Ping, Pong
 from zfoo_py.protocol.framing import frame
 from zfoo_py.protocol.zfoo_java_codec import encode
+from zfoo_py.testing import MemoryNetwork
 
 TABLE = PacketTable()
 scores = ProtocolModule(80, "scores", table=TABLE)
@@ -35,6 +37,16 @@ class ScoreNote(Packet):
     text: str
 
 
+@scores.packet(8003)
+class ScoreList(Packet):
+    medals: set[str]
+    users: set[int]
+
+
+# In another order than a set of them has, on whatever PYTHONHASHSEED.
+MEDALS, USERS = [f"medal {i}" for i in range(50, 0, -1)], [8, 1, 16, 0, 9, 1024, 24]
+
+
 class Scores:
     def __init__(self):
         self.notes = []
@@ -49,6 +61,11 @@ class Scores:
     async def at_note(self, session: Session, note: ScoreNote) -> None:
         self.notes.append(note.text)
         session.send(ScoreNote(f"re: {note.text}"))
+
+    @packet_receiver
+    async def at_list(self, session: Session, given: ScoreList) -> ScoreList:
+        session.send(ScoreList(MEDALS, USERS))
+        return ScoreList(tuple(MEDALS), USERS)
 
 
 def provider(codec="zfoo-java"):
@@ -232,5 +249,39 @@ def test_a_java_provider_hears_nothing_of_ours():
         signal_id = seen[0][1].signal_id
         assert seen[0] == (ScoreAsk(2, {"m"}), SignalAttachment(1, signal_id, 2, 0))
         assert len(seen) == 2
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("codec", [zfoo_java_codec, zfoo_json_codec])
+def test_a_java_peer_gets_sets_in_the_order_given(codec):
+    """The bytes of an ask, of a push and of an answer are those of the packets as they were given."""
+    name = "zfoo-java" if codec is zfoo_java_codec else "zfoo-json"
+    given = ScoreList(MEDALS, USERS)
+
+    async def main():
+        network = MemoryNetwork()
+        accepted = await JavaPeer.listen(network, 9000, TABLE, codec)
+        entry = f"{name}://java | 127.0.0.1:9000 | provider:[scores-scores]"
+        discovery = {"kind": "static", "addresses": [entry]}
+        consumer = Node(id="c", table=TABLE, consumes=[scores], receivers=[], discovery=discovery, network=network)
+        async with consumer:
+            peer = await accepted.get()
+            asked = asyncio.ensure_future(consumer.consumer.async_ask(given, ScoreList, key=None))
+            assert codec.decode(await peer.body(), TABLE)[0] == Heartbeat()
+            body = await peer.body()
+            _, attachment = codec.decode(body, TABLE)
+            assert body == codec.encode(given, attachment, TABLE)
+            peer.send(given, SignalAttachment(0, attachment.signal_id))
+            assert (await asked).users == set(USERS)
+        server = Node(
+            id="p", table=TABLE, address="127.0.0.1:0", listen=[("127.0.0.1:0", name)], provides=[scores],
+            receivers=[Scores()], discovery={"kind": "static"}, network=network,
+        )  # fmt: skip
+        async with server:
+            peer = await JavaPeer.dial(network, server.listeners[name], TABLE, codec)
+            peer.send(given, SignalAttachment(1, 5, -1, 6))
+            assert await peer.body() == codec.encode(given, None, TABLE)
+            assert await peer.body() == codec.encode(given, SignalAttachment(0, 5, -1, 6), TABLE)
 
     asyncio.run(main())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 import struct
 import tracemalloc
 from typing import Annotated
@@ -230,6 +231,36 @@ def test_bit_flips_and_truncations(data):
         only_decode_errors(bytes(flipped))
     for size in range(len(data)):
         only_decode_errors(data[:size])
+
+
+def test_ten_thousand_messages_that_somebody_has_worked_on():
+    """H1: noise, and right ones with bytes changed, cut, doubled, put in."""
+    rng = random.Random(3)
+    for number in range(10_000):
+        data = bytearray(rng.choice(VALID)[:300])
+        for _ in range(rng.randint(1, 5)):
+            at = rng.randint(2, len(data))
+            data[at : at + rng.randrange(3)] = rng.randbytes(rng.randrange(3))
+        only_decode_errors(bytes(data[: rng.randint(2, len(data))] if number % 3 == 0 else data))
+        only_decode_errors(bytes(data[:2]) + rng.randbytes(rng.randrange(40)))
+
+
+class Tree(Packet):
+    children: list[Tree | None]
+    twig: Annotated[Tree | None, Wire(compatible=1)] = None
+
+
+@pytest.mark.parametrize("depth", [100, 900, 1100, 100_000])
+@pytest.mark.parametrize("opening", ["0102", "010202", "02010202", "fc010102", "fcff7e02"])
+def test_nesting_as_deep_as_a_frame_can_hold(depth, opening):
+    table = PacketTable()
+    ProtocolModule(10, "trees", table=table).packet(1000)(Tree)
+    for end in (b"", b"\x00", b"\x00" * depth, b"\x01" + b"\x00" * depth):
+        data = bytes.fromhex("03e8") + bytes.fromhex(opening) * depth + end
+        try:
+            decode(data, table)
+        except DecodeError:
+            pass
 
 
 def peak_of(data, table, *, fails=False):

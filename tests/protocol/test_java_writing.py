@@ -16,10 +16,12 @@ from zfoo_py.errors import EncodeError
 from zfoo_py.protocol.coercion import MismatchError
 from zfoo_py.protocol.field_types import FieldType
 from zfoo_py.protocol.frozen_map import FrozenMap
+from zfoo_py.protocol.java_bytes import SMALL
 from zfoo_py.protocol.java_plan import JavaPlans
-from zfoo_py.protocol.java_types import Int
+from zfoo_py.protocol.java_types import Int, Short
 from zfoo_py.protocol.java_writing import UnusualError, writer
 from zfoo_py.protocol.packet import Packet
+from zfoo_py.protocol.sets_in_order import FrozenSetInOrder, SetInOrder
 from zfoo_py.protocol.zfoo_java_codec import ZfooJavaCodec
 
 
@@ -56,11 +58,18 @@ class Name(str):
     __slots__ = ()
 
 
+class Twin(Packet):
+    """Has the fields of Inner, and is none."""
+
+    a: Int
+    b: str
+
+
 # Values that some type takes and others refuse, and some that none takes.
 STRANGE = [
     None, True, 0, -1, 127, 128, -129, 1 << 15, 1 << 31, -(1 << 31) - 1, 1 << 63, -(1 << 63) - 1, 1 << 64, 10**400,
     0.5, 1e39, -1e39, 3.4028235677973366e38, float("inf"), "x", "\ud800\udc00\udc00", "\U0001f600", Name("n"), b"x",
-    bytearray(b"x"), Level.HIGH, Inner(1, "b"), Inner(1 << 31, "b"), Inner(1, None), Wider(1, [1]),
+    bytearray(b"x"), Level.HIGH, Inner(1, "b"), Inner(1 << 31, "b"), Inner(1, None), Twin(1, "b"), Wider(1, [1]),
     Wider(1, None, None), (), (1,), (True, "x"), [], [1], [None], [[]], {1}, {"x"}, frozenset({1}), {}, {1: "x"},
     {"x": 1}.keys(), range(3), FrozenMap(), FrozenMap({1: 1}), object(),
 ]  # fmt: skip
@@ -126,6 +135,57 @@ def test_what_the_quick_one_leaves_alone(value):
     made, table = declared([((Int, None), None, False)])
     with pytest.raises((UnusualError, OverflowError)):
         JavaPlans(table.fields).of(made).write(made(value), b"")
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [(Inner, Twin(1, "b")), (list[Inner], [Twin(1, "b")]), (dict[int, Inner | None], {1: Twin(1, "b")})],
+)
+def test_a_packet_of_another_class_is_none_of_this_however_alike(kind, value):
+    made, table = declared([((kind, None), None, False)])
+    plan = JavaPlans(table.fields).of(made)
+    with pytest.raises(UnusualError):
+        plan.write(made(value), b"")
+    with pytest.raises(MismatchError, match="expected Inner"):
+        plan.write_any(made(value))
+
+
+@pytest.mark.parametrize(
+    ("kind", "count", "make"),
+    [
+        (set[int], 0x8000, range),
+        (frozenset[int], 0x8000, range),
+        (dict[int, int], 0x8000, lambda count: dict.fromkeys(range(count), 0)),
+        (list[str], 0x1_0000, lambda count: ["x"] * count),
+        (tuple[Inner, ...], 0x1_0000, lambda count: [Inner(1, "b")] * count),
+        (list[int], 0x2_0000, lambda count: [1] * count),
+        (list[Short], 0x8_0000, lambda count: [1] * count),
+    ],
+)
+def test_fewer_than_java_refuses_and_no_more(kind, count, make):
+    made, table = declared([((kind, None), None, False)])
+    quick, careful = both(table, made(kind.__origin__(make(count - 1))))
+    assert quick == careful
+    plan = JavaPlans(table.fields).of(made)
+    with pytest.raises(UnusualError):
+        plan.write(made(kind.__origin__(make(count))), b"")
+    with pytest.raises(MismatchError, match=f"{count} elements"):
+        plan.write_any(made(kind.__origin__(make(count))))
+
+
+@pytest.mark.parametrize("count", [SMALL - 1, SMALL, SMALL + 1, 0x4000, 0x20_0000])
+def test_lengths_next_to_those_that_have_their_bytes_in_a_table(count):
+    made, table = declared([((str, None), None, False), ((bytes, None), None, False), ((list[str], None), None, False)])
+    packet = made("x" * count, b"x" * count, ["x"] * min(count, 0x4000))
+    quick, careful = both(table, packet)
+    assert quick == careful == Model(table).write(packet)
+
+
+def test_sets_on_their_way_to_a_java_peer_are_written_quickly_in_their_order():
+    made, table = declared([((set[Int], None), None, False), ((frozenset[Int] | None, None), None, True)])
+    packet = made(SetInOrder([3, 1, 2, 1]), FrozenSetInOrder([8, 0, 8]))
+    quick, careful = both(table, packet)
+    assert quick == careful == bytes.fromhex("01080602040206100010")
 
 
 def test_begins_with_what_it_is_given():

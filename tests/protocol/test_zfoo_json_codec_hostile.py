@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import tracemalloc
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.protocol.test_java_plan import Inner, Wider, declared
 from zfoo_py.errors import DecodeError
+from zfoo_py.protocol.frozen_map import FrozenMap
 from zfoo_py.protocol.packet import Packet, PacketTable, ProtocolModule
 from zfoo_py.protocol.zfoo_json_codec import ZfooJsonCodec
 
@@ -40,11 +43,11 @@ RANDOM_JSON = st.recursive(
 )
 
 
-def decode(message):
+def decode(message, codec=CODEC):
     """Decode; return how much memory that took at most."""
     tracemalloc.start()
     try:
-        CODEC.decode_message(message)
+        codec.decode_message(message)
     except DecodeError:
         pass
     finally:
@@ -68,6 +71,46 @@ def test_memory_is_bounded_by_the_frame(field, unit):
     for value in (as_list, as_map):
         message = message_of(field, value)
         assert decode(message) <= 80 * len(message) + (1 << 20)
+
+
+FIELDS = [*((f"number_{index}", int) for index in range(9)), *((f"list_{index}", list[int]) for index in range(9))]
+Wide = msgspec.defstruct("Wide", FIELDS, bases=(Packet,), module=__name__)
+
+
+@pytest.mark.parametrize(
+    ("kind", "unit"),
+    [
+        (set[int], "[]"), (set[int], "[0]"), (set[frozenset[int]], "[[]]"), (frozenset[int], "[]"), (Wide, "{}"),
+        (dict[str, set[int]], '{"":[]}'), (dict[str, Wide], '{"":{}}'), (FrozenMap[str, str], '{"":""}'),
+        (FrozenMap[str, FrozenMap[str, str]], '{"":{}}'), (Inner, "{}"), (Wider, "{}"), (list[list[int]], "[[]]"),
+        (set[tuple[int, ...]], "[[]]"), (float, "0"), (list[float], "[0]"), (str, '"\U0001f600"'),
+    ],
+)  # fmt: skip
+def test_nor_do_large_objects_of_small_texts_take_more(kind, unit):
+    """Sets take a hundred times the text of an empty one, packets 8 bytes for each field that is missing."""
+    made, own_table = declared([((list[kind], None), None, False)])
+    codec = ZfooJsonCodec(own_table)
+    for size in (1, 100_000, 200_000):
+        items = ",".join([unit] * (size // (len(unit) + 1)))
+        message = f'{{"protocolId":1000,"attachmentId":-1,"packet":{{"field0":[{items}]}}}}'.encode()
+        assert decode(message, codec) <= 80 * len(message) + (1 << 20)
+    usual = made([])
+    assert codec.decode_message(codec.message(usual))[1] == usual
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        (set[int], {1, 22, 333}), (dict[str, int], {"a": 1}), (Inner, Inner(1, "b")),
+        (FrozenMap[str, int], FrozenMap({"a": 1})), (Wide, Wide(*range(9), *([] for _ in range(9)))),
+        (list[set[str]], [{"a", "b"}]),
+    ],
+)  # fmt: skip
+def test_many_of_what_is_usual_are_taken(kind, value):
+    made, own_table = declared([((list[kind], None), None, False)])
+    codec = ZfooJsonCodec(own_table)
+    packet = made([value] * 10_000)
+    assert codec.decode_message(codec.message(packet))[1] == packet
 
 
 @pytest.mark.parametrize(("head", "tail"), [("[", "]"), ('{"a":', "}"), ("[[],", "]"), ("[", ""), ('{"a":', "")])

@@ -16,11 +16,14 @@ from zfoo_py.protocol.frozen_map import FrozenMap
 from zfoo_py.protocol.java_bytes import BYTES, INTS, SMALL, pack_double, pack_float, pack_short, write_int, write_long
 from zfoo_py.protocol.java_careful import sized
 from zfoo_py.protocol.java_code import MAPS, PYTHON_TYPE, SETS, WIDTHS, Code, indented, limit_of, width_of
+from zfoo_py.protocol.sets_in_order import FrozenSetInOrder, SetInOrder
 
 if TYPE_CHECKING:
     from zfoo_py.protocol.java_plan import JavaPlan
 
 __all__ = ["writer"]
+
+_UNUSUAL: Final = "raise UnusualError"
 
 
 class UnusualError(Exception):
@@ -95,7 +98,8 @@ class _Writer(Code):
         if kind.kind in SETS:
             wrong = f"type({value}) not in ORDERED"
         size = self.name("n")
-        lines = [*_check(kind, value, wrong, "()" if kind.kind not in MAPS else "{}"), f"{size} = len({value})"]
+        other = f"{value} = listed({value})" if kind.kind in SETS else _UNUSUAL
+        lines = [*_check(kind, value, wrong, "()" if kind.kind not in MAPS else "{}", other), f"{size} = len({value})"]
         counted = _count(size, f"write_count({size}, {limit_of(kind)})")
         item = self.name("i")
         if kind.kind in MAPS:
@@ -118,11 +122,11 @@ class _Writer(Code):
         return [*checks, *(f"parts.append({piece})" for piece in pieces), *inside]
 
 
-def _check(kind: FieldType, value: str, wrong: str, null: str) -> list[str]:
-    """Write: raise if a value is of a `wrong` type; None becomes `null` where it is declared."""
+def _check(kind: FieldType, value: str, wrong: str, null: str, other: str = _UNUSUAL) -> list[str]:
+    """Write: do what `other` says if a value is of a `wrong` type; None becomes `null` where it is declared."""
     if not kind.nullable:
-        return [f"if {wrong}:", "    raise UnusualError"]
-    return [f"if {value} is None:", f"    {value} = {null}", f"elif {wrong}:", "    raise UnusualError"]
+        return [f"if {wrong}:", f"    {other}"]
+    return [f"if {value} is None:", f"    {value} = {null}", f"elif {wrong}:", f"    {other}"]
 
 
 def _count(size: str, large: str) -> str:
@@ -133,6 +137,13 @@ def _write_count(count: int, limit: int) -> bytes:
     if count >= limit:
         raise UnusualError
     return write_int(count)
+
+
+def _listed(value: Any) -> list[Any]:
+    """Return the items of a set that a node has read to write it to a Java peer; they may be more than its length."""
+    if type(value) in {SetInOrder, FrozenSetInOrder}:
+        return list(value)
+    raise UnusualError
 
 
 # What the functions made may name.
@@ -148,6 +159,7 @@ _NAMES: Final[dict[str, object]] = {
     "ZERO": b"\x00",
     "encode": str.encode,
     "join": b"".join,
+    "listed": _listed,
     "pack": struct.pack,
     "pack_double": pack_double,
     "pack_float": pack_float,

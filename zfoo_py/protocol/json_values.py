@@ -14,10 +14,11 @@ from zfoo_py.protocol.frozen_map import FrozenMap
 from zfoo_py.protocol.hashes import is_composed, spread
 from zfoo_py.protocol.java_types import RANGES
 
-__all__ = ["Reader", "Writer", "empty", "json_text", "reader", "writer"]
+__all__ = ["Reader", "Writer", "charge", "empty", "json_text", "memory_for", "reader", "writer"]
 
 Writer = Callable[[Any], str]
-Reader = Callable[[Any], Any]
+Reader = Callable[[Any, list[int]], Any]
+_ScalarReader = Callable[[Any], Any]
 
 _ESCAPES: Final = {code: f"\\u{code:04X}" for code in range(0x20)} | {
     ord(char): f"\\{letter}" for char, letter in zip('\b\t\n\f\r"\\', 'btnfr"\\', strict=True)
@@ -165,38 +166,67 @@ def _in_range(kind: FieldType, where: str, value: int) -> int:
 
 # --- reading
 
+# What json.loads makes of a text takes up to 30 times its bytes (small objects). What is made of that may take so many
+# bytes for each of the text's, and this much in any case. So a message stays within 80 times its length.
+ALLOWED_BY_A_BYTE: Final = 45
+ALLOWED_BYTES: Final = 256 * 1024
+_COLLECTED_BYTES: Final = 24  # what the garbage collector keeps of a container, and the place that it stands in
+
+
+def memory_for(message: bytes | memoryview) -> list[int]:
+    """Return the bytes of memory that the containers of one message may take."""
+    return [ALLOWED_BYTES + ALLOWED_BY_A_BYTE * len(message)]
+
+
+def charge(size: int, memory: list[int]) -> None:
+    """Charge a container to its message; raise MismatchError if that is too much."""
+    memory[0] -= size + _COLLECTED_BYTES
+    if memory[0] < 0:
+        raise MismatchError("the message would take more than 80 times its length in memory")
+
 
 def reader(kind: FieldType, where: str, packet_reader: Callable[[type[Any]], Reader]) -> Reader:
-    """Return JSON → value; null is as `empty` says. It raises MismatchError."""
+    """Return (JSON, memory) → value; null is as `empty` says, memory is `memory_for` the message.
+
+    It raises MismatchError.
+    """
     text = kind.text
 
     if kind.packet is not None:
         packet_class = kind.packet
-        read: Reader = lambda value: packet_reader(packet_class)(value)  # noqa: E731, PLW0108 - found when it is needed
+
+        def read(value: Any, memory: list[int]) -> Any:
+            return packet_reader(packet_class)(value, memory)  # found when it is needed
+
     elif kind.kind in {"dict", "map"}:
         key, item = _key_reader(kind.items[0], where), reader(kind.items[1], f"{where} (a value)", packet_reader)
 
-        def read(value: Any) -> Any:
+        def read(value: Any, memory: list[int]) -> Any:
             if type(value) is not dict:
                 raise refused(where, text, value)
-            return _MAKE[kind.kind]({key(k): item(i) for k, i in value.items()})
+            made = _MAKE[kind.kind]({key(k): item(i, memory) for k, i in value.items()})
+            charge(made.__sizeof__() + (made.table_bytes() if kind.kind == "map" else 0), memory)
+            return made
 
     elif kind.items:
         each = reader(kind.items[0], f"{where} (an element)", packet_reader)
         is_keyed = kind.kind in {"set", "frozenset"} and is_composed(kind.items[0])
 
-        def read(value: Any) -> Any:
+        def read(value: Any, memory: list[int]) -> Any:
             if type(value) is not list:
                 raise refused(where, text, value)
-            made = list(map(each, value))
-            return _MAKE[kind.kind](spread(made) if is_keyed else made)
+            items = [each(item, memory) for item in value]
+            made = _MAKE[kind.kind](spread(items) if is_keyed else items)
+            charge(made.__sizeof__(), memory)
+            return made
 
     else:
-        read = _scalar_reader(kind, where)
-    return lambda value: empty(kind) if value is None else read(value)
+        scalar = _scalar_reader(kind, where)
+        return lambda value, _: empty(kind) if value is None else scalar(value)
+    return lambda value, memory: empty(kind) if value is None else read(value, memory)
 
 
-def _scalar_reader(kind: FieldType, where: str) -> Reader:  # noqa: C901 - a short function per kind
+def _scalar_reader(kind: FieldType, where: str) -> _ScalarReader:  # noqa: C901 - a short function per kind
     text = kind.text
 
     def boolean(value: Any) -> bool:
@@ -235,7 +265,7 @@ def _scalar_reader(kind: FieldType, where: str) -> Reader:  # noqa: C901 - a sho
     return {"bool": boolean, "int": number, "float": real, "str": string, "bytes": data}[kind.kind]
 
 
-def _key_reader(kind: FieldType, where: str) -> Reader:
+def _key_reader(kind: FieldType, where: str) -> _ScalarReader:
     if kind.packet is not None or kind.items or kind.kind == "bytes":
 
         def refuse(_: Any) -> Any:
