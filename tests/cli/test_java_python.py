@@ -150,6 +150,16 @@ def test_protocol_xml_says_the_modules_and_must_agree_about_ids():
     ]
 
 
+def test_what_has_an_id_in_protocol_xml_is_a_class_however_it_is_written():
+    xml = '<protocols><module id="20" name="low"><protocol id="300" location="p.visit"/></module></protocols>'
+    text, faults = imported("package p; class visit { int a; }", xml=xml, module=None)
+    assert faults == []
+    assert "@low.packet(300)\nclass visit(Packet):" in text
+    assert imported("package p; class Visit { int a; }", xml=xml)[1] == [
+        "p.xml:1: p.visit was not found in the folders given"
+    ]
+
+
 def test_without_a_module_it_says_how_to_give_one():
     _, faults = imported("@Protocol(id = 300) class A {}", module=None)
     assert "--module ID NAME" in faults[0]

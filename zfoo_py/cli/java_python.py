@@ -139,7 +139,8 @@ class _Places:
             for protocol in module.protocols:
                 if protocol.is_zfoo:
                     continue
-                if protocol.simple_name[:1].isupper():
+                # In Java a package has no id.
+                if protocol.simple_name[:1].isupper() or protocol.protocol_id is not None:
                     location = protocol.location.replace("$", ".")
                     self._classes[location] = module.id, module.name, protocol.protocol_id
                     self._where[location] = protocol.where
