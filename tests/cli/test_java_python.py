@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+from types import ModuleType
+
 import pytest
 
 from zfoo_py.cli.java_python import assigned, python_module
 from zfoo_py.cli.java_source import read_java
+from zfoo_py.protocol.frozen_map import FrozenMap
+from zfoo_py.protocol.packet import PacketTable
 from zfoo_py.protocol.protocol_xml import read_protocol_xml
+from zfoo_py.protocol.zfoo_java_codec import decode, encode
 
 
 def imported(java, *, xml=None, module=(10, "mine")):
@@ -144,6 +150,16 @@ def test_protocol_xml_says_the_modules_and_must_agree_about_ids():
     ]
 
 
+def test_what_has_an_id_in_protocol_xml_is_a_class_however_it_is_written():
+    xml = '<protocols><module id="20" name="low"><protocol id="300" location="p.visit"/></module></protocols>'
+    text, faults = imported("package p; class visit { int a; }", xml=xml, module=None)
+    assert faults == []
+    assert "@low.packet(300)\nclass visit(Packet):" in text
+    assert imported("package p; class Visit { int a; }", xml=xml)[1] == [
+        "p.xml:1: p.visit was not found in the folders given"
+    ]
+
+
 def test_without_a_module_it_says_how_to_give_one():
     _, faults = imported("@Protocol(id = 300) class A {}", module=None)
     assert "--module ID NAME" in faults[0]
@@ -174,6 +190,56 @@ def test_asks_name_their_answers_and_come_behind_them():
         "class PayRequest(Ask[PayResponse]):",
         "class LoneAsk(Packet):",
     ]
+
+
+def test_an_ask_whose_answer_is_left_out_is_a_packet():
+    java = "@Protocol(id = 300) class A1Ask { int a; } @Protocol(id = 301) class A1Answer { char c; }"
+    text, faults = imported(java)
+    assert "class A1Ask(Packet):" in text
+    assert "Ask," not in text
+    assert "A1Answer" not in text
+    (fault,) = faults
+    assert "A1Answer.c cannot be mapped" in fault
+
+
+def test_what_is_a_key_and_all_in_it_can_be_hashed():
+    """Lists, maps and arrays in the classes of elements of sets, and of keys of maps, are their frozen forms."""
+    java = """
+        @Protocol(id = 300) record Far(Set<Place> seen, List<Place> way, Map<Integer, Far2> plain) {}
+        @Protocol(id = 301) record Place(List<Integer> xs, String[] names, byte[] raw, Inner inner,
+            @Compatible(1) Map<Long, List<String>> notes, @Compatible(2) Set<Short> marks) {}
+        @Protocol(id = 302) record Inner(List<Long> ids) {}
+        @Protocol(id = 303) record Far2(List<Long> ids, Map<Map<Key, Integer>, Integer> counts) {}
+        @Protocol(id = 304) record Key(double[] xs) {}
+    """
+    text, faults = imported(java)
+    assert faults == []
+    for line in (
+        "    seen: set[Place | None]\n    way: list[Place | None]\n    plain: dict[Int, Far2 | None]\n",
+        "    xs: tuple[Int, ...]\n    names: tuple[str, ...]\n    raw: bytes\n    inner: Inner | None\n",
+        "FrozenMap[Long, tuple[str, ...]], Wire(compatible=1)] = FrozenMap()",
+        "frozenset[Short], Wire(compatible=2)] = frozenset()",
+        "    ids: tuple[Long, ...]\n",
+        "    ids: list[Long]\n",
+        "    xs: tuple[Double, ...]\n",
+    ):
+        assert line in text
+    made = loaded(text)
+    place = made.Place((1,), ("a",), b"", made.Inner((5,)), FrozenMap({1: ("x",)}), frozenset({3}))
+    far = made.Far({place}, [place], {1: made.Far2([1], {FrozenMap({made.Key((0.5,)): 1}): 2})})
+    assert decode(encode(far, table=made.table), made.table) == (far, None)
+
+
+def loaded(text):
+    """Return what the module makes, in a table of its own."""
+    made = ModuleType("written_by_import_java")
+    made.table = PacketTable()
+    sys.modules[made.__name__] = made
+    try:
+        exec(text.replace('(10, "mine")', '(10, "mine", table=table)'), vars(made))  # noqa: S102 - we wrote it
+    finally:
+        del sys.modules[made.__name__]
+    return made
 
 
 def test_names_are_pythons_and_go_back_to_javas():

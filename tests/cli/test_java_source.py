@@ -64,6 +64,16 @@ def test_ids(written, number):
     assert (found.is_protocol, found.protocol_id, found.full_name) == (True, number, "p.A")
 
 
+def test_the_last_component_of_a_record_may_be_an_array_written_with_dots():
+    fields = only('record R(int a, @Note("more") @Compatible(1) final long /* of them */ ... rest) {}').fields
+    assert [(field.name, field.type.text, field.compatible) for field in fields] == [
+        ("a", "int", None),
+        ("rest", "long[]", 1),
+    ]
+    assert fields[1].comment == "more"
+    assert only("record R(p.List<String>... rest) {}").fields[0].type.text == "List<String>[]"
+
+
 def test_compatible_fields_of_classes_and_records():
     assert [field.compatible for field in fields_of("@Compatible(-3) int a; @Compatible(order = 2) int b; int c;")] == [
         -3,

@@ -139,7 +139,8 @@ class _Places:
             for protocol in module.protocols:
                 if protocol.is_zfoo:
                     continue
-                if protocol.simple_name[:1].isupper():
+                # In Java a package has no id.
+                if protocol.simple_name[:1].isupper() or protocol.protocol_id is not None:
                     location = protocol.location.replace("$", ".")
                     self._classes[location] = module.id, module.name, protocol.protocol_id
                     self._where[location] = protocol.where
@@ -216,9 +217,10 @@ def python_module(modules: Sequence[Module], faults: list[Fault]) -> str:
     """Write the Python module; what cannot be mapped is appended to `faults`, and left out with what needs it."""
     packets = {java.name: java for module in modules for java in module.packets.values()}
     bodies: dict[str, _Body] = {}
+    keys = _keys(packets)
     for name, java in packets.items():
         try:
-            bodies[name] = _Body(java, packets)
+            bodies[name] = _Body(java, packets, is_key=name in keys)
         except _ClassFaultError as fault:
             faults.append(fault.fault)
     _leave_out(packets, bodies, faults)
@@ -272,6 +274,22 @@ def _leave_out(packets: Mapping[str, JavaClass], bodies: dict[str, _Body], fault
                 faults.append(Fault(java.file, java.line, text))
                 del bodies[name]
                 left_out = True
+    for body in bodies.values():
+        body.answer = body.answer if body.answer in bodies else ""
+
+
+def _keys(packets: Mapping[str, JavaClass]) -> set[str]:
+    """Return the packets that are elements of a set or keys of a map, and those in their fields: all must hash."""
+    found: set[str] = set()
+    todo = [(field.type, False) for java in packets.values() for field in java.fields]
+    while todo:
+        kind, is_key = todo.pop()
+        for number, inner in enumerate(kind.arguments):
+            todo.append((inner, is_key or kind.name == "Set" or (kind.name == "Map" and not number)))
+        if is_key and kind.name in packets and kind.name not in found:
+            found.add(kind.name)
+            todo += [(field.type, True) for field in packets[kind.name].fields]
+    return found
 
 
 def _in_order(bodies: Mapping[str, _Body]) -> list[str]:
@@ -283,8 +301,7 @@ def _in_order(bodies: Mapping[str, _Body]) -> list[str]:
         if name not in begun:
             begun.add(name)
             for needed in (*bodies[name].needs, *filter(None, [bodies[name].answer])):
-                if needed in bodies:
-                    add(needed)
+                add(needed)
             ordered.append(name)
 
     for name in bodies:
@@ -302,18 +319,17 @@ class _Body:
     """The text of one class, and what it needs.
 
     Attributes:
-        text: from ``class`` on.
         needs: other packets among its fields.
         zfoo: packets of zfoo's own among them.
-        imports: names of zfoo_py.
         answer: the packet that answers it, or "".
     """
 
-    def __init__(self, java: JavaClass, packets: Mapping[str, JavaClass]) -> None:
+    def __init__(self, java: JavaClass, packets: Mapping[str, JavaClass], *, is_key: bool) -> None:
         self.needs: list[str] = []
         self.zfoo: set[str] = set()
-        self.imports: set[str] = set()
+        self._names: set[str] = set()
         self._packets = packets
+        self._is_key = is_key
         self.answer = next(
             (
                 answer
@@ -322,12 +338,20 @@ class _Body:
             ),
             "",
         )
-        if self.answer:
-            self.imports.add("Ask")
-        base = f"Ask[{class_name(self.answer)}]" if self.answer else "Packet"
         fields, comments = self._fields(java)
-        lines = [f"class {class_name(java.name)}({base}):", *docstring(java, comments)]
-        self.text = "\n".join([*lines, *(["", *fields] if fields else [])])
+        self._name = class_name(java.name)
+        self._lines = [*docstring(java, comments), *(["", *fields] if fields else [])]
+
+    @property
+    def text(self) -> str:
+        """From ``class`` on."""
+        base = f"Ask[{class_name(self.answer)}]" if self.answer else "Packet"
+        return "\n".join([f"class {self._name}({base}):", *self._lines])
+
+    @property
+    def imports(self) -> set[str]:
+        """Names of zfoo_py."""
+        return self._names | {"Ask"} if self.answer else self._names
 
     def _fields(self, java: JavaClass) -> tuple[list[str], list[tuple[str, str]]]:
         orders: dict[int, str] = {}
@@ -342,7 +366,7 @@ class _Body:
             elif field.compatible is not None and field.compatible in orders:
                 fault = f"@Compatible({field.compatible}) is that of {orders[field.compatible]} too, which zfoo refuses"
             try:
-                annotation, default = self._python(field.type, is_key=False)
+                annotation, default = self._python(field.type, is_key=self._is_key)
             except UnmappedError as error:
                 fault = str(error)
             name = field_name(field.name)
@@ -370,7 +394,7 @@ class _Body:
             said.append(f"compatible={field.compatible}")
         if not said:
             return f"    {name}: {annotation}"
-        self.imports.add("Wire")
+        self._names.add("Wire")
         end = f" = {default}" if field.compatible is not None else ""
         line = f"    {name}: Annotated[{annotation}, Wire({', '.join(said)})]{end}"
         if len(line) <= LINE_LENGTH:
@@ -395,7 +419,7 @@ class _Body:
         if java.name in SCALARS:
             name, default = SCALARS[java.name]
             if name in FROM_ZFOO_PY:
-                self.imports.add(name)
+                self._names.add(name)
             return name, default
         if java.name in ZFOO_PACKETS and java.name not in self._packets:
             self.zfoo.add(java.name)
@@ -410,12 +434,12 @@ class _Body:
     def _array(self, java: JavaType, *, is_key: bool) -> tuple[str, str]:
         if java.dimensions > 1:
             raise UnmappedError(f"{java.text} has more than one dimension, which zfoo refuses")
-        if is_key or java.name in COLLECTIONS:
+        if java.name in COLLECTIONS:
             raise UnmappedError(f"zfoo takes no {java.text} there: arrays and collections do not hold one another")
         if java.name == "byte":
             return "bytes", 'b""'
-        inner, _ = self._python(java._replace(dimensions=0), is_key=False)
-        return f"list[{inner}]", "[]"
+        inner, _ = self._python(java._replace(dimensions=0), is_key=is_key)
+        return (f"tuple[{inner}, ...]", "()") if is_key else (f"list[{inner}]", "[]")
 
     def _collection(self, java: JavaType, *, is_key: bool) -> tuple[str, str]:
         if len(java.arguments) != COLLECTIONS[java.name]:
@@ -436,6 +460,6 @@ class _Body:
             return (f"frozenset[{inner[0]}]", "frozenset()") if is_key else (f"set[{inner[0]}]", "set()")
         key = java.arguments[0].name
         if is_key or (key not in SCALARS and key not in COLLECTIONS):
-            self.imports.add("FrozenMap")
+            self._names.add("FrozenMap")
             return f"FrozenMap[{', '.join(inner)}]", "FrozenMap()"
         return f"dict[{', '.join(inner)}]", "{}"

@@ -172,13 +172,18 @@ def _fields(body: Any) -> Iterator[JavaField]:
 def _components(record: Any) -> Iterator[JavaField]:
     parameters = record.child_by_field_name("parameters")
     for child in parameters.named_children:
-        if child.type != "formal_parameter":
+        if child.type == "formal_parameter":
+            declared, kind = child, _type(child.child_by_field_name("type"))
+        elif child.type == "spread_parameter":  # int... rest, which is int[] rest
+            declared = child.named_children[-1]
+            kind = _type(next(one for one in child.named_children if one.type != "modifiers"))
+            kind = kind._replace(dimensions=kind.dimensions + 1)
+        else:
             continue
         annotations = dict(_annotations(child))
-        kind = _type(child.child_by_field_name("type"))
         yield JavaField(
-            _text(child.child_by_field_name("name")),
-            kind._replace(dimensions=kind.dimensions + _dimensions(child)),
+            _text(declared.child_by_field_name("name")),
+            kind._replace(dimensions=kind.dimensions + _dimensions(declared)),
             _compatible(annotations),
             _paragraphs(_comment_before(child), _string(annotations.get("Note")), _comment_behind(child)),
             child.start_point[0] + 1,
