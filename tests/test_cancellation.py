@@ -385,7 +385,10 @@ def test_a_peer_that_does_not_know_cancel_is_not_told():
 
     async def body(waits, p, c):
         sessions_of(c)[0].session.can = frozenset()
-        await by_deadline(c, TallyAsk("a", "wait"))
+        answer = c.consumer.async_ask(TallyAsk("a", "wait"), timeout_s=0.5)
+        await waits.began.wait()
+        with pytest.raises(AskTimeoutError):
+            await answer
         assert p._engine.router.in_work == 1
         waits.go_on.set()
         await eventually(lambda: sessions_of(c)[0].late_answers == 1)

@@ -315,3 +315,56 @@ def test_a_call_without_answer_stays_open_if_it_may_be_answered_later():
             assert peer.actor.intake.in_work == 0
 
     asyncio.run(main())
+
+
+class Wait:
+    """An answer that a blocking receiver waits for; ``meanwhile`` is what that receiver does when it is woken."""
+
+    def __init__(self, *, ended: bool = False, meanwhile: Any = None) -> None:
+        self.ended, self.is_cancelled, self.meanwhile = ended, False, meanwhile
+
+    def cancel(self) -> bool:
+        if self.ended:
+            if self.meanwhile is not None:
+                self.meanwhile()
+            return False
+        self.ended = self.is_cancelled = True
+        if self.meanwhile is not None:
+            self.meanwhile()
+        return True
+
+    def cancelled(self) -> bool:
+        return self.is_cancelled
+
+
+def blocked() -> Call:
+    return Call(None, None, None, math.inf, None, 7, None)  # type: ignore[arg-type]
+
+
+def test_a_receiver_whose_wait_is_cancelled_is_told_by_that_alone():
+    """It runs on at once, before the loop does: its next wait is its own."""
+    call, seen = blocked(), []
+    call.waits_for = Wait(meanwhile=lambda: seen.append(call.is_untold))
+    call.give_up()
+    assert seen == [False]
+    assert not call.is_untold
+    assert call.is_cancelled
+
+
+def test_a_receiver_that_waits_for_nothing_or_whose_wait_has_just_ended_is_told_by_the_next():
+    for wait in (None, Wait(ended=True)):
+        call = blocked()
+        call.waits_for = wait
+        call.give_up()
+        assert call.is_untold
+        assert call.is_cancelled, "which tells it"
+        assert not call.is_untold
+
+
+def test_a_receiver_that_has_gone_on_to_its_next_wait_meanwhile_is_told_by_that():
+    call = blocked()
+    following = Wait()
+    call.waits_for = Wait(ended=True, meanwhile=lambda: setattr(call, "waits_for", following))
+    call.give_up()
+    assert following.is_cancelled
+    assert not call.is_untold

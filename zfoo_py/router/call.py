@@ -90,8 +90,13 @@ class Call(msgspec.Struct, eq=False):
         self.deadline_s = -math.inf
         self.signal_id = 0
         self.is_untold = True
-        if (answer := self.waits_for) is not None and answer.cancel():
-            self.is_untold = False
+        while (answer := self.waits_for) is not None:
+            self.is_untold = False  # first, since the receiver runs as soon as its wait is cancelled
+            if answer.cancel() or answer.cancelled():
+                return
+            self.is_untold = True  # it had just ended by itself
+            if self.waits_for is answer:
+                return
 
     def lends(self, timeout_s: float) -> tuple[float, str]:
         """Return the time and the chain of an ask that is made in this call's receiver. Any thread.
