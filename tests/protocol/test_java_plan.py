@@ -307,6 +307,12 @@ def test_counts_that_lie_are_refused_at_once():
             assert peak_of(head + bytes.fromhex(lie) + b"\x02" * 100, table, fails=True) < 100_000
 
 
+def test_a_bool_is_true_whatever_its_byte_is_but_0():
+    made, table = declared([((bool, None), None, False), ((list[bool], None), None, False)])
+    for byte in (1, 2, 0x7F, 0x80, 0xFF):
+        assert decode(b"\x03\xe8\x01" + bytes((byte, 4, 0, byte)), table)[0] == made(True, [False, True])
+
+
 def test_a_negative_count_is_empty():
     made, table = declared([((list[str], None), None, False), ((str, None), None, False)])
     assert decode(bytes.fromhex("03e8010101"), table)[0] == made([], "")
