@@ -163,6 +163,25 @@ def test_a_java_client_asks(codec):
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("codec", ["zfoo-java", "zfoo-json"])
+def test_each_of_many_asks_written_at_once_is_answered(codec):
+    """Far more than may be in work (1,024): those behind them wait, and none of their attachments is forgotten."""
+
+    async def main():
+        async with provider(codec) as server:
+            made = zfoo_java_codec if codec == "zfoo-java" else zfoo_json_codec
+            client = await JavaClient.connect(server.listeners[codec], made)
+            for number in range(4000):
+                client.send(ScoreAsk(number, []), SignalAttachment(1, number, number))
+            answers = [await client.receive() for _ in range(4000)]
+            assert {(packet.user_id, attachment.signal_id) for packet, attachment in answers} == {
+                (number, number) for number in range(4000)
+            }
+            await client.close()
+
+    asyncio.run(main())
+
+
 def test_behind_a_java_gateway():
     async def main():
         async with provider() as server:

@@ -190,8 +190,11 @@ class ForeignSessionActor(SessionActor):
         return attachment if isinstance(attachment, NoAnswerAttachment) else None
 
     def _note(self, attachment: Attachment | None) -> int:
-        """Keep the attachment of an ask until it is answered. Those never answered (cancelled) make room at last."""
-        if len(self._asked) >= 2 * self._limits.max_in_work_per_session:
+        """Keep the attachment of an ask until it is answered. Those never answered (cancelled) make room at last.
+
+        As many as may be in work, and all that wait behind them in the same chunk, are not among those.
+        """
+        if len(self._asked) >= 2 * self._limits.max_in_work_per_session + len(self.intake.held):
             del self._asked[next(iter(self._asked))]
         self._last_asked = self._last_asked % MAX_SIGNAL_ID + 1
         self._asked[self._last_asked] = attachment
