@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.protocol.test_java_plan import FIELDS, Inner, Wider, declared, normal
+from tests.protocol.test_java_plan import FIELDS, HASHED, LEAVES, Inner, Wider, declared, normal
 from tests.support.java_model import Model, RefusedError
 from tests.support.java_packets import CLASSES, TABLE, WIRE, packet_of
 from zfoo_py.errors import EncodeError
@@ -98,12 +98,7 @@ def outcome(write, *packet):
         return None
 
 
-@settings(max_examples=300, deadline=None)
-@given(st.data(), FIELDS)
-def test_whatever_the_values_all_ways_agree_with_the_model(data, fields):
-    """The quick one gives the careful one's bytes or nothing, and that one the model's, or an error."""
-    made, table = declared(fields)
-    packet = made(*(mangled(data, data.draw(value)) for (_, value), _, _ in fields))
+def all_ways_agree(made, table, packet):
     codec = ZfooJavaCodec(table)
     plan = codec._plans.of(made)
     expected = outcome(Model(table).write, packet)
@@ -115,6 +110,27 @@ def test_whatever_the_values_all_ways_agree_with_the_model(data, fields):
     except Exception:  # noqa: BLE001, S110 - it may be anything: the careful one is asked
         pass
     assert outcome(codec.encode, packet) == (None if expected is None else struct.pack(">h", 1000) + expected)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data(), FIELDS)
+def test_whatever_the_values_all_ways_agree_with_the_model(data, fields):
+    """The quick one gives the careful one's bytes or nothing, and that one the model's, or an error."""
+    made, table = declared(fields)
+    packet = made(*(mangled(data, data.draw(value)) for (_, value), _, _ in fields))
+    all_ways_agree(made, table, packet)
+
+
+@pytest.mark.parametrize("kind", [kind for kind, _ in LEAVES], ids=str)
+def test_of_every_type_all_strange_values_alone_and_in_containers(kind):
+    wraps = [(kind, lambda item: item), (kind | None, lambda item: item), (list[kind], lambda item: [item])]
+    wraps += [(dict[int, kind], lambda item: {1: item}), (set[kind], lambda item: [item])]
+    for declared_kind, wrap in wraps:
+        if declared_kind == set[kind] and kind not in {hashed for hashed, _ in HASHED}:
+            continue
+        made, table = declared([((declared_kind, None), None, False)])
+        for value in STRANGE:
+            all_ways_agree(made, table, made(wrap(value)))
 
 
 @pytest.mark.parametrize("entry", WIRE["entries"][::5], ids=lambda entry: entry["packet"])
