@@ -1,9 +1,10 @@
 """`make bench-growth`: what an ask on a cached key costs as things grow (P10).
 
-Providers 1 to 1,000, remembered keys 10 to 10^6, sessions at the server 10 to 10^4, the payload 32 bytes to 1 MiB. The
-sizes of one kind are measured in turn, round by round, as the processor time of asker and server together; one ask at a
-time for providers, because with more the same asks share ever fewer writes, which is the sockets' growth and not the
-balancer's; 256 outstanding for the others.
+Providers 1 to 1,000, remembered keys 10 to 10^6, sessions at the server 10 to 10^4, the payload 32 bytes to 1 MiB, and
+the kind of the receiver. The sizes of one kind are measured in turn, round by round, as the processor time of asker and
+server together. Of providers, one is asked at a time, because with more the same asks share ever fewer writes, which is
+the sockets' growth and not the balancer's: first for one cached key, then for keys that reach every provider in turn,
+where the memory of each session has grown cold since its last ask. The others have 256 asks outstanding.
 """
 
 from __future__ import annotations
@@ -14,10 +15,13 @@ import json
 import random
 import resource
 import sys
+from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
+import kinds
 import parts as p
 
 from zfoo_py import Node, Session, packet_receiver
@@ -26,6 +30,8 @@ PROVIDERS = (1, 10, 100, 1000)
 KEYS = (10, 1_000, 100_000, 1_000_000)
 SESSIONS = (10, 100, 1_000, 10_000)
 PAYLOADS = (32, 1_024, 16_384, 65_536, 262_144, 1_048_576)
+KINDS = {"async, at once": p.PartAsk, "async, suspends": kinds.SuspendAsk, "def, worker": kinds.BlockAsk}
+WHAT = ("providers", "keys", "sessions", "payload", "kinds")
 OUTSTANDING = 256
 
 
@@ -38,6 +44,14 @@ async def at_part_ask(_session: Session, ask: p.PartAsk) -> p.PartAnswer:
 async def at_figures_ask(session: Session, _ask: p.FiguresAsk) -> p.FiguresAnswer:
     """Of the process."""
     return p.FiguresAnswer(len(await session.node.sessions()), 0, 0)
+
+
+def chosen(text: str) -> set[str]:
+    """Read what is to be measured."""
+    what = set(text.split(","))
+    if unknown := what - set(WHAT):
+        raise argparse.ArgumentTypeError(f"not known: {', '.join(sorted(unknown))}; write some of {', '.join(WHAT)}")
+    return what
 
 
 async def serve(count: int) -> None:
@@ -62,12 +76,28 @@ async def serve(count: int) -> None:
     await asyncio.Event().wait()
 
 
-async def with_providers(addresses: list[str], server: int, seconds: float) -> p.Row:
+async def asked(ask: Callable[[int], Awaitable[Any]], outstanding: int, seconds: float, server: int) -> p.Row:
+    """Measure asks alone.
+
+    What the nodes and sessions do for themselves, heartbeats most of it, is measured before, for half as long, and is
+    none of the asks' cost: ``idle_cores`` says how much it is.
+    """
+    begun, cpu = perf_counter(), p.cpu_s(server)
+    await asyncio.sleep(seconds / 2)
+    idle = (p.cpu_s(server) - cpu) / (perf_counter() - begun)
+    row = await p.measure(ask, outstanding, seconds, server)
+    row.update(cpu_us=row["cpu_us"] - idle * row["us"], idle_cores=idle)
+    return row
+
+
+async def with_providers(addresses: list[str], server: int, seconds: float) -> tuple[p.Row, p.Row]:
+    """Ask one of them for one cached key; then all of them in turn."""
     async with p.consumer(addresses) as node:
-        keys = range(4096)
-        for key in keys:
-            await node.consumer.async_ask(p.PartAsk(key), key=key)
-        return await p.measure(lambda n: node.consumer.async_ask(p.PartAsk(n), key=n & 4095), 1, seconds, server)
+        ask = node.consumer.async_ask
+        for key in range(4096):
+            await ask(p.PartAsk(key), key=key)
+        one = await asked(lambda n: ask(p.PartAsk(n), key=7), 1, seconds, server)
+        return one, await asked(lambda n: ask(p.PartAsk(n), key=n & 4095), 1, seconds, server)
 
 
 async def with_keys(address: str, server: int, count: int, seconds: float) -> p.Row:
@@ -78,16 +108,20 @@ async def with_keys(address: str, server: int, count: int, seconds: float) -> p.
             await asyncio.gather(*(ask(p.PartAsk(key), key=key) for key in range(begin, min(begin + 1000, count))))
         order = random.Random(1)
         keys = [order.randrange(count) for _ in range(1 << 17)]
-        return await p.measure(lambda n: ask(p.PartAsk(n), key=keys[n & 0x1FFFF]), OUTSTANDING, seconds, server)
+        return await asked(lambda n: ask(p.PartAsk(n), key=keys[n & 0x1FFFF]), OUTSTANDING, seconds, server)
 
 
 async def with_payload(address: str, server: int, size: int, seconds: float) -> p.Row:
     outstanding = max(4, min(OUTSTANDING, (1 << 20) // size))
     body = random.Random(1).randbytes(size)
     async with p.consumer([address], max_frame_bytes=4 << 20, outbox_limit_bytes=64 << 20) as node:
-        return await p.measure(
-            lambda n: node.consumer.async_ask(p.PartAsk(n, body), key=7), outstanding, seconds, server
-        )
+        return await asked(lambda n: node.consumer.async_ask(p.PartAsk(n, body), key=7), outstanding, seconds, server)
+
+
+async def with_kind(address: str, server: int, packet: Any, seconds: float) -> p.Row:
+    async with kinds.asker(address) as node:
+        ask = node.consumer.async_ask
+        return await asked(lambda n: ask(packet(n), key=n & 1023), OUTSTANDING, seconds, server)
 
 
 async def hold(address: str, count: int) -> None:
@@ -110,7 +144,7 @@ def rounds_of(options: argparse.Namespace) -> dict[str, dict[str, list[p.Row]]]:
 
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     with ExitStack() as stack:
-        only = set(options.only.split(",")) if options.only else {"providers", "keys", "sessions", "payload"}
+        only = options.only
 
         def provider(*words: str) -> dict[str, Any]:
             return stack.enter_context(p.served("growth.py", *words))
@@ -126,12 +160,14 @@ def rounds_of(options: argparse.Namespace) -> dict[str, dict[str, list[p.Row]]]:
                 continue
             held[size] = provider("1")
             provider("hold", held[size]["addresses"][0], str(size))
+        kind = stack.enter_context(p.served("kinds.py", "kinds", "", "0")) if "kinds" in only else {}
         address, pid = one["addresses"][0], one["pid"]
         for number in range(options.rounds):
             print(f"round {number + 1} of {options.rounds}", file=sys.stderr)
             for size, server in many.items():
-                row = p.run(with_providers(server["addresses"], server["pid"], options.seconds))
-                add("providers", f"{size:,}", row)
+                hot, cold = p.run(with_providers(server["addresses"], server["pid"], options.seconds))
+                add("providers, one key", f"{size:,}", hot)
+                add("providers, all in turn", f"{size:,}", cold)
             for size in KEYS if "keys" in only else ():
                 add("remembered keys", f"{size:,}", p.run(with_keys(address, pid, size, options.seconds)))
             for size, server in held.items():
@@ -139,6 +175,9 @@ def rounds_of(options: argparse.Namespace) -> dict[str, dict[str, list[p.Row]]]:
                 add("sessions", f"{size:,}", row)
             for size in PAYLOADS if "payload" in only else ():
                 add("payload, bytes", f"{size:,}", p.run(with_payload(address, pid, size, options.seconds)))
+            for name, packet in KINDS.items() if kind else ():
+                row = p.run(with_kind(kind["address"], kind["pid"], packet, options.seconds))
+                add("kind of receiver", name, row)
     return found
 
 
@@ -153,7 +192,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench-growth", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=3, help="of all sizes (default: 3)")
     parser.add_argument("--seconds", type=float, default=1.5, help="per size and round (default: 1.5)")
-    parser.add_argument("--only", metavar="WHAT,...", help="of providers, keys, sessions, payload (default: all)")
+    parser.add_argument(
+        "--only", type=chosen, default=set(WHAT), metavar="WHAT,...", help=f"of {', '.join(WHAT)} (all)"
+    )
     parser.add_argument("--plot", metavar="FILE.png", help="draw it (default: not)")
     parser.add_argument("--json", metavar="FILE", help="write every figure of every round (default: none)")
     options = parser.parse_args()
@@ -167,8 +208,9 @@ def main() -> None:
         panels[title] = {size: p.over_rounds(rows, "cpu_us") for size, rows in sizes.items()}
         for size, rows in sizes.items():
             ratios = [p.Row(ratio=row["cpu_us"] / other["cpu_us"]) for row, other in zip(rows, first, strict=True)]
-            line = f"{title:16} {size:>10}  {p.text_of(panels[title][size])} µs an ask"
-            print(f"{line}, {p.text_of(p.over_rounds(ratios, 'ratio'), 2)} x the first")
+            line = f"{title:22} {size:>15}  {p.text_of(panels[title][size])} µs an ask"
+            idle = p.over_rounds(rows, "idle_cores")["median"]
+            print(f"{line}, {p.text_of(p.over_rounds(ratios, 'ratio'), 2)} x the first; idle: {idle:.2f} cores")
     print(f"medians (least-greatest) of {options.rounds} rounds; P10: within 1.20 x the first, but for the payload")
     if options.json:
         Path(options.json).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
