@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.packets import PageAnswer, PageAsk, VisitAnswer, VisitAsk, VisitNote
-from tests.support.routers import RouterWorld
+from tests.support.routers import RouterWorld, spin
 from zfoo_py.events import ReceiverFailed
 from zfoo_py.net import messages as m
 from zfoo_py.protocol.common import Error, ErrorCode, Message
@@ -324,12 +324,6 @@ def test_calls_that_wait_for_a_lane_are_skipped_too_when_they_are_late():
     asyncio.run(main())
 
 
-async def spin(times=20):
-    """Let callbacks run that are ready."""
-    for _ in range(times):
-        await asyncio.sleep(0)
-
-
 def test_an_asker_that_is_gone_harms_nobody():
     """Its session closes while its receivers run, on the loop and in a thread; the others are answered."""
 
@@ -477,24 +471,5 @@ def test_drained_waits_for_what_is_in_work():
             async with asyncio.timeout(20):
                 await drained
             assert len(peer.packets()) == 1
-
-    asyncio.run(main())
-
-
-def test_stop_ends_suspended_receivers_and_their_askers_hear_of_it():
-    """Nobody waits for its deadline because this node ends."""
-
-    async def main():
-        async def waits(session, ask):
-            await asyncio.get_running_loop().create_future()
-
-        async with RouterWorld(asking(waits)) as world:
-            peer = world.peer()
-            peer.receive(peer.ask_frame(VisitAsk("x")))
-            await spin()
-            await world.router.stop()
-            world.runtime.drain()
-            [error] = peer.packets()
-            assert (error.code, error.message) == (ErrorCode.RECEIVER_RAISED, "CancelledError")
 
     asyncio.run(main())

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.nodes import logged
 from tests.support.packets import VisitAnswer, VisitAsk
-from tests.support.routers import HANG_S, RouterWorld
+from tests.support.routers import HANG_S, RouterWorld, spin
 from zfoo_py.errors import AlreadyAnsweredError
 from zfoo_py.protocol.common import Cancel, Error, ErrorCode
 from zfoo_py.router.call import Call
@@ -194,5 +194,29 @@ def test_what_is_cancelled_before_its_turn_never_runs():
             assert [call.packet.text for call in calls] == ["y"]
             assert peer.signal_ids() == [2]
             assert (world.router.cancelled, world.router.expired, peer.actor.intake.in_work) == (1, 0, 0)
+
+    asyncio.run(main())
+
+
+def test_stop_ends_suspended_receivers_and_their_askers_hear_of_it():
+    """Nobody waits for its deadline because this node ends."""
+
+    async def main():
+        @packet_receiver
+        async def waits(session: Any, ask: VisitAsk) -> VisitAnswer:
+            return await asyncio.get_running_loop().create_future()
+
+        async with RouterWorld(waits) as world:
+            peer = world.peer()
+            peer.receive(peer.ask_frame(VisitAsk("x")))
+            await spin()
+            await world.router.stop()
+            world.runtime.drain()
+            [error] = peer.packets()
+            assert error.code == ErrorCode.RECEIVER_RAISED
+            assert error.message.startswith("CancelledError: ")
+            assert "was still running when its node stopped" in error.message
+            assert "limits.drain_timeout_s" in error.message
+            assert world.router.receiver_failures == 0
 
     asyncio.run(main())

@@ -11,17 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support.packets import PageAnswer, PageAsk, VisitAnswer, VisitAsk, VisitNote
-from tests.support.routers import HANG_S, RouterWorld
+from tests.support.routers import HANG_S, RouterWorld, spin
 from zfoo_py.consumer.hashing import task_hash
 from zfoo_py.errors import ZfooError
 from zfoo_py.router import drivers as drivers_file
 from zfoo_py.router.receivers import packet_receiver
-
-
-async def spin(times=20):
-    """Let callbacks run that are ready."""
-    for _ in range(times):
-        await asyncio.sleep(0)
 
 
 class Gates:

@@ -16,7 +16,7 @@ from zfoo_py.protocol.packet import Packet
 from zfoo_py.router.receivers import collect_receivers
 from zfoo_py.router.router import Router
 
-__all__ = ["HANG_S", "RouterWorld"]
+__all__ = ["HANG_S", "RouterWorld", "spin"]
 
 # A test that waits longer has found a hang.
 HANG_S = 20.0
@@ -88,3 +88,9 @@ class RouterWorld(World):
         async with asyncio.timeout(HANG_S):
             await self.router.drained()
         self.runtime.drain()
+
+
+async def spin(times: int = 20) -> None:
+    """Let callbacks run that are ready."""
+    for _ in range(times):
+        await asyncio.sleep(0)

@@ -358,6 +358,8 @@ class Dispatcher:
         elif error is not None:
             if call.is_cancelled and isinstance(error, asyncio.CancelledError):
                 self.cancelled += 1
+            elif self._is_stopped and isinstance(error, asyncio.CancelledError):
+                self._replies.cut_short(call)
             else:
                 self._replies.failed(call, error)
         elif value is not None:
@@ -443,6 +445,8 @@ class Dispatcher:
         self._is_stopped = True
         self._drop_all(self._work.take_waiting())
         await self._drivers.stop()
+        if cut := self._replies.cut:
+            rate_limited("stop", f"{cut} receivers were cancelled, as this node stops; see limits.drain_timeout_s")
         waiting = (*self._lanes.take_waiting(), *self._held_back.take_all(), *self._work.take_waiting())
         self._drop_all([*self._ready, *waiting])
         return self._work.stop()

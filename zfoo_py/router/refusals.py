@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from zfoo_py.router.call import Call
 
 __all__ = [
+    "cut_short",
     "expired",
     "expired_in_lane",
     "lane_full",
@@ -97,6 +98,15 @@ def no_answer(where: str) -> Error:
 def stopped() -> Error:
     """The node stops before the call could begin."""
     return Error(ErrorCode.DRAINING, "this node stops, and has not begun with it")
+
+
+def cut_short(where: str) -> Error:
+    """The node has stopped while the receiver ran: it had limits.drain_timeout_s to end."""
+    text = (
+        f"{where} was still running when its node stopped, and has been cancelled: it may have run in part; "
+        f"limits.drain_timeout_s of that node is how long its receivers get to end"
+    )
+    return Error(ErrorCode.RECEIVER_RAISED, Raised("CancelledError", text).text())
 
 
 def raised(error: BaseException, traceback: str) -> Error:

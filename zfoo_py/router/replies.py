@@ -36,10 +36,11 @@ class Replies:
         send_tracebacks: whether an asker gets the traceback of a receiver that raised.
 
     Attributes:
-        receiver_failures: receivers that raised; unsent: what was for sessions that were gone.
+        receiver_failures: receivers that raised; cut: that were cancelled by the end of the node; unsent: what was for
+            sessions that were gone.
     """
 
-    __slots__ = ("_codec", "_events", "_once", "_send_tracebacks", "receiver_failures", "unsent")
+    __slots__ = ("_codec", "_events", "_once", "_send_tracebacks", "cut", "receiver_failures", "unsent")
 
     def __init__(self, codec: MsgpackCodec, events: Events, once: threading.Lock, *, send_tracebacks: bool) -> None:
         self._codec = codec
@@ -47,6 +48,7 @@ class Replies:
         self._once = once
         self._send_tracebacks = send_tracebacks
         self.receiver_failures = 0
+        self.cut = 0
         self.unsent = 0
 
     def tell(self, session: Session, message: Reply | Finished) -> None:
@@ -79,6 +81,11 @@ class Replies:
         if self._events.wants(ReceiverFailed):
             sid = call.session.sid if call.session is not None else 0
             self._events.publish(ReceiverFailed(call.receiver.where, name, sid, kind, said))
+
+    def cut_short(self, call: Call) -> None:
+        """Tell who waits for a receiver that was cancelled because the node stops."""
+        self.cut += 1
+        self.refuse(call, refusals.cut_short(call.receiver.where))
 
     def answered_twice(self, call: Call) -> None:
         """Report a receiver that answered and returned a packet as well."""
