@@ -57,3 +57,26 @@ def test_a_fork_closes_its_copies_once():
         assert all(number > 2 for number in descriptors)
 
     run(fork, "127.0.0.1:1")
+
+
+@pytest.mark.parametrize(("session_s", "call_s"), [(2.0, 0.3), (10.0, 10.0), (40.0, 10.0)])
+@pytest.mark.parametrize(
+    "addresses", ["127.0.0.1:1", "127.0.0.1:1, 127.0.0.1:2", ",".join(f"127.0.0.1:{port}" for port in range(1, 6))]
+)
+def test_a_handshake_waits_no_longer_than_a_call_and_a_third_of_the_session(addresses, session_s, call_s):
+    """Kazoo waits the session's time-out, divided by the number of addresses; each address comes up as often."""
+
+    async def main():
+        config = DiscoveryConfig(
+            kind="zookeeper", address=addresses, session_timeout_s=session_s, call_timeout_s=call_s
+        )
+        link = KazooLink(config, asyncio.get_running_loop().call_soon_threadsafe)
+        link.start(lambda _: None, lambda *_: None)
+        hosts = link._client.hosts
+        assert await link.stop() == ""
+        assert session_s / len(hosts) <= min(call_s, session_s / 3)
+        each = {host: hosts.count(host) for host in hosts}
+        assert len(each) == addresses.count(",") + 1
+        assert len(set(each.values())) == 1
+
+    asyncio.run(main())

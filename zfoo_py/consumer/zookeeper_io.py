@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import logging
+import math
 import socket
 import threading
 from typing import TYPE_CHECKING, Any, Final
@@ -32,6 +33,10 @@ __all__ = ["KazooLink"]
 # A server that was restarted is found within this, and one that is away is asked so rarely that it is no burden.
 RECONNECT_MIN_S: Final = 0.1
 RECONNECT_MAX_S: Final = 1.0
+# So many handshakes with a server that takes connections and says nothing (it is being killed, or its way here is cut)
+# fit into a session's time-out, and none is longer than a call: when such a server speaks again, who waits for an old
+# handshake comes back that much later, and a provider must be back within rejoin_grace_s.
+HANDSHAKES: Final = 3
 # Kazoo ends in milliseconds, unless a server says nothing: then its sockets are shut, and it gets as long again.
 STOP_S: Final = 2.0
 # kazoo's errors, and what they mean here; anything else of kazoo's is a LinkError.
@@ -109,7 +114,7 @@ class KazooLink:
         if not log.handlers:
             log.addHandler(_Quiet())
         self._client = KazooClient(
-            hosts=config.address,
+            hosts=_hosts(config),
             timeout=config.session_timeout_s,
             handler=self._handler,
             connection_retry={"max_tries": -1, "delay": RECONNECT_MIN_S, "backoff": 2, "max_delay": RECONNECT_MAX_S},
@@ -250,6 +255,13 @@ class _Quiet(logging.Handler):
 def _end(future: asyncio.Future[str], fault: str) -> None:
     if not future.done():
         future.set_result(fault)
+
+
+def _hosts(config: DiscoveryConfig) -> list[str]:
+    """Return the addresses: often enough, since kazoo waits session time-out / their number for a handshake."""
+    addresses = [address.strip() for address in config.address.split(",")]
+    handshakes = max(HANDSHAKES, math.ceil(config.session_timeout_s / config.call_timeout_s))
+    return addresses * math.ceil(handshakes / len(addresses))
 
 
 def _settle(future: asyncio.Future[Any], done: Any) -> None:
