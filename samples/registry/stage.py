@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import msgspec
 
@@ -111,17 +112,34 @@ class RegistryStage(Stage):
         }
 
 
+# An attempt takes milliseconds, and the node a second at most to see what became of it.
+EXPIRE_S: Final = 20.0
+
+
 async def expire(node: Node) -> None:
-    """End the session of a node in this process, as an operator or a bug does: a second client takes and closes it."""
+    """End the session of a node in this process, as an operator or a bug does: a second client takes and closes it.
+
+    Returns when the node has learnt of it. The node takes its session back as soon as it can connect; where it comes
+    before the second client has closed the session, the whole is done again.
+
+    Raises:
+        TimeoutError: the session is the old one after `EXPIRE_S`.
+    """
     engine: Any = node._engine  # noqa: SLF001
-    client: Any = engine._discovery._link._client  # noqa: SLF001
+    link = engine._discovery._link  # noqa: SLF001
+    taken, make, hosts = link._client.client_id, type(link._client), link._client.hosts  # noqa: SLF001
 
     def take_and_close() -> None:
-        second = type(client)(
-            hosts=client.hosts and f"{client.hosts[0][0]}:{client.hosts[0][1]}", client_id=client.client_id
-        )
-        second.start(10)
+        second = make(hosts=hosts and f"{hosts[0][0]}:{hosts[0][1]}", client_id=taken)
+        with suppress(second.handler.timeout_exception):  # the node had its session back at once
+            second.start(10)
         second.stop()
         second.close()
 
-    await asyncio.to_thread(take_and_close)
+    async with asyncio.timeout(EXPIRE_S):
+        while link.session() == taken[0]:
+            await asyncio.to_thread(take_and_close)
+            for _ in range(100):
+                if link.session() != taken[0]:
+                    return
+                await asyncio.sleep(0.01)

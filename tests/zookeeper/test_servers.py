@@ -9,6 +9,7 @@ import uuid
 
 import pytest
 
+from samples.registry.stage import expire
 from samples.services import Counts, VisitAsk, visits
 from tests.support.nodes import eventually
 from zfoo_py import ForkedError, Node, NotReadyError
@@ -152,8 +153,7 @@ def test_an_expired_session_costs_no_ask_and_no_member(shared):
         async with provider("p1", shared, root=root) as p, consumer(shared, root=root) as c:
             for node in (p, c):
                 before = session_of(node)
-                async with Eye(shared) as twin:
-                    await asyncio.to_thread(_close_session_of, node, twin)
+                await expire(node)
                 while session_of(node) in (0, before):
                     await c.consumer.async_ask(VisitAsk("a", 1))
                     await asyncio.sleep(0.01)
@@ -168,14 +168,6 @@ def test_an_expired_session_costs_no_ask_and_no_member(shared):
                     await asyncio.sleep(0.02)
 
     run(scenario)
-
-
-def _close_session_of(node, twin):
-    client = node._engine._discovery._link._client
-    second = type(twin._client)(hosts="{}:{}".format(*client.hosts[0]), client_id=client.client_id)
-    second.start(10)
-    second.stop()
-    second.close()
 
 
 def test_an_ensemble_loses_a_server_and_its_quorum_and_no_ask(tmp_path):
