@@ -23,6 +23,7 @@ from typing import Any
 
 import kinds
 import parts as p
+from arguments import amount, count, new_file
 
 from zfoo_py import Node, Session, packet_receiver
 
@@ -190,13 +191,15 @@ def main() -> None:
         p.run(serve(int(sys.argv[2])))
         return
     parser = argparse.ArgumentParser(prog="make bench-growth", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=3, help="of all sizes (default: 3)")
-    parser.add_argument("--seconds", type=float, default=1.5, help="per size and round (default: 1.5)")
+    parser.add_argument("--rounds", type=count, default=3, help="of all sizes (default: 3)")
+    parser.add_argument("--seconds", type=amount, default=1.5, help="per size and round (default: 1.5)")
     parser.add_argument(
         "--only", type=chosen, default=set(WHAT), metavar="WHAT,...", help=f"of {', '.join(WHAT)} (all)"
     )
-    parser.add_argument("--plot", metavar="FILE.png", help="draw it (default: not)")
-    parser.add_argument("--json", metavar="FILE", help="write every figure of every round (default: none)")
+    parser.add_argument("--plot", type=new_file, metavar="FILE.png", help="draw it (default: not)")
+    parser.add_argument(
+        "--json", type=new_file, metavar="FILE", help="write every figure of every round (default: none)"
+    )
     options = parser.parse_args()
     words = p.descriptors()
     p.pin(1)

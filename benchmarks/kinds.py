@@ -19,6 +19,7 @@ from time import perf_counter, thread_time
 from typing import Any
 
 import parts as p
+from arguments import amount, count, new_file
 
 from zfoo_py import Ask, Node, Packet, ProtocolModule, Session, packet_receiver
 
@@ -243,9 +244,11 @@ def main() -> None:
         p.run(serve(sys.argv[2], sys.argv[3], float(sys.argv[4])))
         return
     parser = argparse.ArgumentParser(prog="make bench-kinds", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=3, help="of everything (default: 3)")
-    parser.add_argument("--seconds", type=float, default=1.5, help="per row and round (default: 1.5)")
-    parser.add_argument("--json", metavar="FILE", help="write every figure of every round (default: none)")
+    parser.add_argument("--rounds", type=count, default=3, help="of everything (default: 3)")
+    parser.add_argument("--seconds", type=amount, default=1.5, help="per row and round (default: 1.5)")
+    parser.add_argument(
+        "--json", type=new_file, metavar="FILE", help="write every figure of every round (default: none)"
+    )
     options = parser.parse_args()
     p.pin(1)
     kinds_rounds, computing_rounds = [], []

@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from limits import raise_descriptors  # noqa: E402 - beside this file
+from arguments import amount, count, new_file  # noqa: E402 - beside this file
+from limits import raise_descriptors  # noqa: E402
 from workloads import DESCRIPTORS  # noqa: E402
 
 from zfoo_py import __version__ as VERSION  # noqa: E402, N812 - found only now, also where it is not installed
@@ -300,20 +301,18 @@ def main() -> int:
     """Measure, print, and write the rows if asked for."""
     lines = (__doc__ or "").splitlines()
     parser = argparse.ArgumentParser(prog="make bench", description=lines[0])
-    parser.add_argument("--rounds", type=int, default=3, help="of all works (default: 3)")
-    parser.add_argument("--cap", type=float, default=2.0, metavar="S", help="seconds per work at most (default: 2)")
+    parser.add_argument("--rounds", type=count, default=3, help="of all works (default: 3)")
+    parser.add_argument("--cap", type=amount, default=2.0, metavar="S", help="seconds per work at most (default: 2)")
     parser.add_argument("--only", metavar="WORK,...", help=f"of {', '.join(WORKS)} (default: all)")
     parser.add_argument("--peers", action="store_true", help=f"also {', '.join(PEERS)} (default: not)")
     parser.add_argument("--java", action="store_true", help=f"also {JAVA}: in the format of Java zfoo (default: not)")
-    parser.add_argument("--idle", type=int, default=1000, metavar="N", help="sessions of W5 (default: 1000)")
-    parser.add_argument("--json", metavar="FILE", help="write every row of every round (default: none)")
-    parser.add_argument("--plot", metavar="FILE.png", help="draw the ratios as bars (default: not)")
+    parser.add_argument("--idle", type=count, default=1000, metavar="N", help="sessions of W5 (default: 1000)")
+    parser.add_argument("--json", type=new_file, metavar="FILE", help="write every row of every round (default: none)")
+    parser.add_argument("--plot", type=new_file, metavar="FILE.png", help="draw the ratios as bars (default: not)")
     options = parser.parse_args()
     works = options.only.split(",") if options.only else list(WORKS)
     if unknown := set(works) - set(WORKS):
         parser.error(f"there is no work {', '.join(sorted(unknown))}; there are {', '.join(WORKS)}")
-    if options.rounds < 1 or options.cap <= 0 or options.idle < 1:
-        parser.error("--rounds, --cap and --idle must be greater than 0")
     raise_descriptors(DESCRIPTORS)
     adapters = chosen(options)
     rounds: list[dict[str, dict[str, Row]]] = []

@@ -18,6 +18,7 @@ from typing import Any
 
 import parts as p
 import psutil
+from arguments import amount, count, new_file
 
 from zfoo_py import Node, Session, packet_receiver
 from zfoo_py.protocol.attachment import CLIENT_KEYED
@@ -195,12 +196,14 @@ def main() -> None:
         p.run(serve())
         return
     parser = argparse.ArgumentParser(prog="make bench-sessions", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--idle", type=int, default=10_000, help="sessions that do nothing (default: 10,000)")
-    parser.add_argument("--busy", type=int, default=1_000, help="sessions that ask (default: 1,000)")
-    parser.add_argument("--rate", type=float, default=2_000.0, help="asks per second of all of them (default: 2,000)")
-    parser.add_argument("--seconds", type=float, default=4.0, help="of the asks (default: 4)")
-    parser.add_argument("--rounds", type=int, default=3, help="of everything (default: 3)")
-    parser.add_argument("--json", metavar="FILE", help="write every figure of every round (default: none)")
+    parser.add_argument("--idle", type=count, default=10_000, help="sessions that do nothing (default: 10,000)")
+    parser.add_argument("--busy", type=count, default=1_000, help="sessions that ask (default: 1,000)")
+    parser.add_argument("--rate", type=amount, default=2_000.0, help="asks per second of all of them (default: 2,000)")
+    parser.add_argument("--seconds", type=amount, default=4.0, help="of the asks (default: 4)")
+    parser.add_argument("--rounds", type=count, default=3, help="of everything (default: 3)")
+    parser.add_argument(
+        "--json", type=new_file, metavar="FILE", help="write every figure of every round (default: none)"
+    )
     options = parser.parse_args()
     print(p.descriptors())
     p.pin(1)
