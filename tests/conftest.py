@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import hypothesis
 import pytest
 
@@ -10,6 +12,10 @@ import _zfoo_pytest
 # No deadline per example: a busy machine is not a bug.
 hypothesis.settings.register_profile("zfoo", deadline=None)
 hypothesis.settings.load_profile("zfoo")
+
+# A shell starts its background jobs with SIGINT ignored, and so are those of their children that tests interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_configure(config: pytest.Config) -> None:
